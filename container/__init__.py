@@ -1,0 +1,1 @@
+"""What Docker runs: paths, exit codes and signals of the SageMaker container contract."""

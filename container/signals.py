@@ -1,0 +1,39 @@
+"""SIGTERM: the platform wants the container to end, and kills it some time later."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from types import FrameType
+
+from s2s_algo.training.stopping import StopRequested
+
+logger = logging.getLogger(__name__)
+
+
+class StopSignal:
+    """Turns SIGTERM into ``StopRequested``: at once while there is nothing to lose, later at the next safe moment."""
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._deferred = False
+
+    def install(self) -> None:
+        """Begins to listen. Process 1 of a container ignores SIGTERM otherwise."""
+        signal.signal(signal.SIGTERM, self._handle)
+
+    def defer(self) -> None:
+        """From now on only ``check`` raises."""
+        self._deferred = True
+        self.check()
+
+    def check(self) -> None:
+        """Raises ``StopRequested`` if the signal came."""
+        if self._requested:
+            raise StopRequested
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        again = self._requested
+        self._requested = True
+        if not self._deferred and not again:
+            raise StopRequested

@@ -1,0 +1,133 @@
+"""The command ``train``: configuration → checks → training → artifact."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from container.failure import report
+from container.logging import configure_logging
+from container.paths import Paths
+from container.resources import Resources, read_resources
+from container.signals import StopSignal
+from s2s_algo.data.channels import Channels, read_channels
+from s2s_algo.data.vocabulary import Vocabulary
+from s2s_algo.errors import ClientError, PlatformError
+from s2s_algo.hyperparameters import Hyperparameters, read_hyperparameters_file, validate
+from s2s_algo.training.stopping import StopRequested
+
+logger = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+
+def run() -> int:
+    """Runs the job that the platform's files describe; returns the exit code."""
+    paths = Paths.from_environment()
+    stop = StopSignal()
+    try:
+        stop.install()
+        configure_logging()
+        logger.info("Docker entrypoint called with argument(s): train")
+        paths.failure.unlink(missing_ok=True)
+        _train(paths, stop)
+    except StopRequested:
+        logger.info("Stopped by SIGTERM before the first update: there is no model to save.")
+    except BaseException as error:  # whatever it is, the platform must learn of it
+        return report(error, paths.failure)
+    return 0
+
+
+def _train(paths: Paths, stop: StopSignal) -> None:
+    hyperparameters, resources, channels = _check(paths)
+    vocabularies = (Vocabulary.load(channels.vocab.source), Vocabulary.load(channels.vocab.target))
+    _ensure_writable(paths.model)
+    checkpoints = _checkpoint_folder(paths)
+    # Only now, since importing torch takes seconds and a wrong job shall fail at once.
+    from s2s_algo.checkpoints.artifact import save_artifact
+    from s2s_algo.training.assembly import assemble
+    from s2s_algo.training.trainer import train
+
+    with tempfile.TemporaryDirectory(prefix="s2s-", ignore_cleanup_errors=True) as folder:
+        scratch = Path(folder)
+        assembled = assemble(
+            hyperparameters,
+            channels,
+            vocabularies,
+            scratch=scratch / "corpus",
+            checkpoints=checkpoints or scratch / "checkpoints",
+            host=resources.current_host,
+            check_stop=stop.check,
+        )
+        stop.defer()
+        try:
+            train(assembled.job, assembled.state)
+        except StopRequested:
+            if not assembled.state.updates:
+                raise
+            logger.info("Stopped by SIGTERM after %d updates.", assembled.state.updates)
+        except ClientError:
+            # The loss is not finite: what was learnt before is still good.
+            if assembled.state.best_updates:
+                save_artifact(assembled.artifact(), paths.model)
+            raise
+        save_artifact(assembled.artifact(), paths.model)
+    logger.info("The model is in %s", paths.model)
+
+
+def _check(paths: Paths) -> tuple[Hyperparameters, Resources, Channels]:
+    """Everything that can be wrong with the job's configuration, at once."""
+    problems: list[str] = []
+
+    def attempt(read: Callable[[], _Result]) -> _Result | None:
+        try:
+            return read()
+        except ClientError as error:
+            problems.append(str(error))
+            return None
+
+    validated = attempt(lambda: validate(read_hyperparameters_file(paths.hyperparameters)))
+    resources = attempt(lambda: read_resources(paths.resource_config))
+    channels = attempt(lambda: read_channels(paths.input_data_config, paths.data))
+    if validated is None or resources is None or channels is None:
+        raise ClientError("\n".join(problems))
+    for notice in validated.notices:
+        logger.log(logging.getLevelNamesMapping()[notice.level], "%s", notice.text)
+    values = validated.hyperparameters.model_dump(mode="json")
+    logger.info("Final configuration: %s", json.dumps(values, ensure_ascii=False))
+    return validated.hyperparameters, resources, channels
+
+
+def _checkpoint_folder(paths: Paths) -> Path | None:
+    """Where checkpoints outlive the container: only if the folder was mounted."""
+    folder = paths.checkpoints
+    if paths.checkpoint_config.exists():
+        try:
+            values = json.loads(paths.checkpoint_config.read_text(encoding="utf-8"))
+            folder = Path(values.get("LocalPath") or folder)
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+            raise ClientError(
+                f'not readable ({error}). It must be a JSON object such as {{"LocalPath": "/opt/ml/checkpoints"}}.',
+                where=str(paths.checkpoint_config),
+            ) from error
+    if not folder.is_dir():
+        return None
+    _ensure_writable(folder)
+    return folder
+
+
+def _ensure_writable(folder: Path) -> None:
+    """Raises a PlatformError now rather than after hours of training."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PlatformError(
+            f"the folder is not writable ({error.strerror}). Mount it writable for the container's user.",
+            where=str(folder),
+        ) from error

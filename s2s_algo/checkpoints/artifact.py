@@ -1,0 +1,148 @@
+"""What a training job leaves in ``/opt/ml/model``: everything that serving needs, readable without this project.
+
+=====================  ====================================================================
+file                   content
+=====================  ====================================================================
+config.json            format version, shape of the model, limits, search defaults, training
+model.safetensors      the weights
+vocab.src.json         source token → id
+vocab.trg.json         target token → id
+metrics.json           one object per checkpoint of the training job
+=====================  ====================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from s2s_algo.checkpoints.atomic import TEMPORARY_SUFFIX, writing
+from s2s_algo.checkpoints.tensors import fill, load_tensors, save_tensors
+from s2s_algo.data.vocabulary import Vocabulary
+from s2s_algo.errors import ClientError
+from s2s_algo.model.config import ModelConfig
+from s2s_algo.model.limits import LengthLimits
+from s2s_algo.model.seq2seq import Seq2Seq
+
+FORMAT_VERSION = 1
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+SOURCE_VOCABULARY_FILE = "vocab.src.json"
+TARGET_VOCABULARY_FILE = "vocab.trg.json"
+METRICS_FILE = "metrics.json"
+
+
+class InferenceConfig(BaseModel):
+    """How the model translates unless a request says otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    beam_size: Annotated[int, Field(ge=1)]
+    length_penalty_alpha: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    length_penalty_beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    limits: LengthLimits
+
+
+class _Config(BaseModel):
+    """The file config.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal["s2s"] = "s2s"
+    format_version: Literal[1] = 1
+    model: ModelConfig
+    inference: InferenceConfig
+    training: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model with all that belongs to it.
+
+    Attributes:
+        training: What the training job wants to be remembered: hyperparameters, counts, the best checkpoint.
+        metrics: One entry per checkpoint.
+    """
+
+    model: Seq2Seq
+    inference: InferenceConfig
+    source_vocabulary: Vocabulary
+    target_vocabulary: Vocabulary
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Sequence[Mapping[str, Any]] = ()
+
+
+def save_artifact(artifact: Artifact, folder: Path) -> None:
+    """Writes an artifact into a folder that may be a mount point, so file by file; config.json comes last.
+
+    Raises:
+        PlatformError: The disk refuses.
+    """
+    config = _Config(model=artifact.model.config, inference=artifact.inference, training=dict(artifact.training))
+    writers: dict[str, Callable[[Path], object]] = {
+        WEIGHTS_FILE: lambda path: save_tensors(dict(artifact.model.named_parameters()), path),
+        SOURCE_VOCABULARY_FILE: artifact.source_vocabulary.save,
+        TARGET_VOCABULARY_FILE: artifact.target_vocabulary.save,
+        METRICS_FILE: lambda path: path.write_text(json.dumps(list(artifact.metrics), indent=1), encoding="utf-8"),
+        CONFIG_FILE: lambda path: path.write_text(config.model_dump_json(indent=2), encoding="utf-8"),
+    }
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        # All under temporary names first: a full disk leaves no artifact rather than half of one.
+        for name, write in writers.items():
+            write(folder / (name + TEMPORARY_SUFFIX))
+        for name in writers:
+            (folder / (name + TEMPORARY_SUFFIX)).replace(folder / name)
+
+
+def load_artifact(folder: Path) -> Artifact:
+    """Reads an artifact; foreign files beside it are ignored.
+
+    Raises:
+        ClientError: The folder holds no artifact, a newer one, or a damaged one.
+    """
+    config = _read_config(folder / CONFIG_FILE)
+    source_vocabulary = Vocabulary.load(folder / SOURCE_VOCABULARY_FILE)
+    target_vocabulary = Vocabulary.load(folder / TARGET_VOCABULARY_FILE)
+    for vocabulary, embedding, name in (
+        (source_vocabulary, config.model.source_embedding, SOURCE_VOCABULARY_FILE),
+        (target_vocabulary, config.model.target_embedding, TARGET_VOCABULARY_FILE),
+    ):
+        if len(vocabulary) != embedding.vocabulary_size:
+            raise ClientError(
+                f"{len(vocabulary)} entries, but the model knows {embedding.vocabulary_size}. "
+                "Keep the files of one training job together.",
+                where=str(folder / name),
+            )
+    tensors = load_tensors(folder / WEIGHTS_FILE)
+    model = Seq2Seq(config.model)
+    fill(model, tensors, where=str(folder / WEIGHTS_FILE))
+    return Artifact(model, config.inference, source_vocabulary, target_vocabulary, config.training)
+
+
+def _read_config(path: Path) -> _Config:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ClientError(
+            "the file is missing, so the folder holds no model. Give the folder into which model.tar.gz was unpacked.",
+            where=str(path),
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClientError(f"not readable ({error}). Copy it again.", where=str(path)) from error
+    try:
+        version = json.loads(text).get("format_version")
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise ClientError(
+                f"format_version {version} is newer than {FORMAT_VERSION}, the newest this version reads. Update s2s.",
+                where=str(path),
+            )
+        return _Config.model_validate_json(text)
+    except (ValueError, AttributeError, RecursionError, ValidationError) as error:
+        raise ClientError(f"not the configuration of a model ({error}). Copy it again.", where=str(path)) from error

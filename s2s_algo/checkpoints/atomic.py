@@ -1,0 +1,72 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from s2s_algo.errors import PlatformError
+
+# The platform uploads checkpoint folders while a job runs and leaves alone what ends so.
+TEMPORARY_SUFFIX = ".sagemaker-ignore"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns a failure of the disk into an error that names the place."""
+    try:
+        yield
+    except OSError as error:
+        raise PlatformError(
+            f"cannot write ({error.strerror or error}). Free space on the disk or mend its permissions.",
+            where=str(path),
+        ) from error
+
+
+@contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """A folder to fill; on leaving it is flushed to disk and renamed once, on an error it is removed.
+
+    Args:
+        final: Where it will be; what lies there already is replaced.
+
+    Raises:
+        PlatformError: The disk refuses.
+    """
+    temporary = final.with_name(final.name + TEMPORARY_SUFFIX)
+    with writing(final):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+    try:
+        with writing(final):
+            yield temporary
+            for file in temporary.iterdir():
+                _flush(file)
+            _flush(temporary)
+            if final.exists():
+                shutil.rmtree(final)
+            temporary.rename(final)
+            _flush(final.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes a file that is replaced whole."""
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    with writing(path):
+        temporary.write_text(text, encoding="utf-8")
+        _flush(temporary)
+        temporary.replace(path)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

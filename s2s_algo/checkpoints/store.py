@@ -1,0 +1,127 @@
+"""The checkpoints of a job: written whole or not at all, verified before they are read, removed when unneeded.
+
+A checkpoint is the folder ``checkpoint-NNNNNNNNN``, named by its updates, with the weights, the rest of the tensors,
+JSON values, and a manifest of SHA-256 sums that is written last. Where the platform mirrors the folder, everything
+under a temporary name is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from s2s_algo.checkpoints.atomic import new_folder
+from s2s_algo.checkpoints.retention import to_keep
+from s2s_algo.checkpoints.tensors import load_tensors, save_tensors
+from s2s_algo.errors import ClientError
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS_FILE = "model.safetensors"
+_TRAINING_FILE = "training.safetensors"
+_VALUES_FILE = "state.json"
+_MANIFEST_FILE = "manifest.json"
+_NAME = re.compile(r"checkpoint-(\d{9,})")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a checkpoint holds.
+
+    Attributes:
+        weights: Of the model.
+        training: Other tensors.
+        values: JSON values.
+    """
+
+    weights: Mapping[str, Tensor]
+    training: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+
+class CheckpointStore:
+    """The checkpoints in one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, updates: int) -> Path:
+        """Where the checkpoint after so many updates is."""
+        return self.root / f"checkpoint-{updates:09d}"
+
+    def save(self, updates: int, snapshot: Snapshot) -> None:
+        """Writes a checkpoint.
+
+        Raises:
+            PlatformError: The disk refuses; the checkpoints before are untouched.
+        """
+        with new_folder(self.folder(updates)) as folder:
+            save_tensors(snapshot.weights, folder / WEIGHTS_FILE)
+            save_tensors(snapshot.training, folder / _TRAINING_FILE)
+            (folder / _VALUES_FILE).write_text(json.dumps(snapshot.values, indent=1), encoding="utf-8")
+            sums = {file.name: _sum(file) for file in sorted(folder.iterdir())}
+            (folder / _MANIFEST_FILE).write_text(json.dumps(sums, indent=1), encoding="utf-8")
+
+    def stored(self) -> list[int]:
+        """The updates of all checkpoints, ascending, whole or not."""
+        if not self.root.is_dir():
+            return []
+        names = (_NAME.fullmatch(entry.name) for entry in self.root.iterdir())
+        return sorted(int(name[1]) for name in names if name)
+
+    def newest(self) -> int | None:
+        """The updates of the newest checkpoint whose sums agree; a damaged one is passed over with a log line."""
+        for updates in reversed(self.stored()):
+            problem = _problem(self.folder(updates))
+            if problem is None:
+                return updates
+            logger.warning("%s is passed over: %s", self.folder(updates), problem)
+        return None
+
+    def load(self, updates: int) -> Snapshot:
+        """Reads a checkpoint.
+
+        Raises:
+            ClientError: It is missing or damaged.
+        """
+        folder = self.folder(updates)
+        if problem := _problem(folder):
+            raise ClientError(f"not a whole checkpoint: {problem}. Remove it to go on from an older one.", str(folder))
+        values = json.loads((folder / _VALUES_FILE).read_text(encoding="utf-8"))
+        return Snapshot(load_tensors(folder / WEIGHTS_FILE), load_tensors(folder / _TRAINING_FILE), values)
+
+    def retain(self, best: int) -> None:
+        """Removes checkpoints that nobody needs any more: see ``retention``."""
+        stored = self.stored()
+        for updates in sorted(set(stored) - to_keep(stored, best)):
+            # Renamed first: a half-removed folder must not look like a checkpoint.
+            doomed = self.folder(updates)
+            grave = doomed.with_name(f"removed-{doomed.name}")
+            doomed.rename(grave)
+            shutil.rmtree(grave, ignore_errors=True)
+
+
+def _sum(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _problem(folder: Path) -> str | None:
+    """Why a folder is not a whole checkpoint."""
+    try:
+        sums = json.loads((folder / _MANIFEST_FILE).read_text(encoding="utf-8"))
+        for name in (WEIGHTS_FILE, _TRAINING_FILE, _VALUES_FILE):
+            if sums[name] != _sum(folder / name):
+                return f"{name} differs from its sum in {_MANIFEST_FILE}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{_MANIFEST_FILE} or a file that it lists cannot be read ({error})"
+    return None

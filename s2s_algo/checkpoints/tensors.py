@@ -1,0 +1,69 @@
+"""Named tensors in one safetensors file: nothing that can be executed, every size checked before it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from s2s_algo.errors import ClientError
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Writes tensors, from whatever device.
+
+    Raises:
+        OSError: The disk refuses.
+    """
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(path))
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Reads tensors to the CPU.
+
+    Raises:
+        ClientError: The file is missing or damaged.
+    """
+    try:
+        return load_file(str(path))
+    except FileNotFoundError:
+        raise ClientError("the file is missing. Copy the whole folder again.", where=str(path)) from None
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise ClientError(f"not a readable safetensors file ({error}). Copy it again.", where=str(path)) from error
+
+
+@torch.no_grad()
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Copies weights into a model.
+
+    Raises:
+        ClientError: Naming all tensors that are missing, unknown, or of another shape or type.
+    """
+    parameters = dict(model.named_parameters())
+    problems = [f"{name} is missing" for name in parameters if name not in tensors]
+    problems += [f"{name} is unknown" for name in tensors if name not in parameters]
+    for name in parameters.keys() & tensors.keys():
+        have, want = tensors[name], parameters[name]
+        if have.shape != want.shape or have.dtype != want.dtype:
+            problems.append(
+                f"{name} is {_form(have)} instead of {_form(want)}",
+            )
+    if problems:
+        raise ClientError(
+            f"the weights do not fit the model's configuration: {'; '.join(sorted(problems))}. "
+            "Keep the files of one training job together.",
+            where=where,
+        )
+    for name, parameter in parameters.items():
+        parameter.copy_(tensors[name])
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

@@ -1,0 +1,1 @@
+"""Models of the original software: read, checked and turned into our artifact."""

@@ -1,0 +1,185 @@
+"""Attention of a recurrent decoder: scores over the source positions and the context they select.
+
+Bahdanau et al. (2015) for mlp, Luong et al. (2015) for dot ("dot") and bilinear ("general"); ``fixed`` always looks at
+the last source position. What depends on the source alone is computed once per sentence and travels in a ``Memory``,
+never on the module, so that one model can serve several searches at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from s2s_algo.model.config import AttentionConfig, AttentionType
+from s2s_algo.model.shapes import length_mask
+
+# Added in place of the scores of padding; finite as in the original, and far below any score of a token.
+_MASKED = -99999999.0
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSource:
+    """What the encoder says about a batch of source sentences.
+
+    Attributes:
+        states: float [B, S, H].
+        length: int64 [B], at least 1.
+    """
+
+    states: Tensor
+    length: Tensor
+
+    def last(self) -> Tensor:
+        """The states of the last token of each sentence, float [B, H]."""
+        rows = torch.arange(self.states.shape[0], device=self.states.device)
+        return self.states[rows, self.length - 1]
+
+    def average(self) -> Tensor:
+        """The mean over the tokens of each sentence, float [B, H]."""
+        mask = length_mask(self.length, self.states.shape[1])
+        return self.states.masked_fill(~mask[:, :, None], 0).sum(1) / self.length[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the attention keeps of a batch of source sentences.
+
+    Attributes:
+        values: float [B, S, H], averaged into the context.
+        keys: float [B, S, A], compared with the query; for fixed attention the weights themselves, float [B, S].
+        padding: bool [B, S], True at padding.
+    """
+
+    values: Tensor
+    keys: Tensor
+    padding: Tensor
+
+    def select(self, sentences: Tensor) -> Memory:
+        """The memory of some of the sentences, int64 [B']."""
+        return Memory(self.values[sentences], self.keys[sentences], self.padding[sentences])
+
+
+class Attention(nn.Module):
+    """Scores the source positions for a query."""
+
+    def remember(self, source: EncodedSource) -> Memory:
+        """Computes once per sentence what every step needs."""
+        padding = ~length_mask(source.length, source.states.shape[1])
+        return Memory(source.states, self.keys(source), padding)
+
+    def keys(self, source: EncodedSource) -> Tensor:
+        """The keys of all source positions, float [B, S, A]."""
+        raise NotImplementedError
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """How well each source position fits each query.
+
+        Args:
+            query: float [B, K, H].
+            keys: float [B, S, A].
+
+        Returns:
+            float [B, K, S].
+        """
+        raise NotImplementedError
+
+    def weights(self, query: Tensor, memory: Memory) -> Tensor:
+        """The weights of the source positions, float [B, K, S]; each row sums to 1 and padding weighs nothing."""
+        scores = self.scores(query, memory.keys)
+        return scores.masked_fill(memory.padding[:, None, :], _MASKED).softmax(-1)
+
+    def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Attends.
+
+        Args:
+            query: float [N, H]; the N = B * K rows of a sentence follow one another.
+            memory: Of B sentences.
+
+        Returns:
+            The context, float [N, H of the encoder], and the weights, float [N, S].
+        """
+        sentences = memory.values.shape[0]
+        weights = self.weights(query.reshape(sentences, -1, query.shape[-1]), memory)
+        context = weights @ memory.values
+        return context.flatten(0, 1), weights.flatten(0, 1)
+
+
+class MLPAttention(Attention):
+    """v · tanh(W_e enc_s + W_q q), without biases."""
+
+    def __init__(self, source_size: int, query_size: int, num_hidden: int) -> None:
+        super().__init__()
+        self.source_layer = nn.Linear(source_size, num_hidden, bias=False)
+        self.query_layer = nn.Linear(query_size, num_hidden, bias=False)
+        self.score_layer = nn.Linear(num_hidden, 1, bias=False)
+
+    def keys(self, source: EncodedSource) -> Tensor:  # noqa: D102
+        return self.source_layer(source.states)
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:  # noqa: D102
+        hidden = torch.tanh(keys[:, None] + self.query_layer(query)[:, :, None])
+        return self.score_layer(hidden).squeeze(-1)
+
+
+class DotAttention(Attention):
+    """(W_s enc_s) · (W_t q), each projection only where its size is not already ``num_hidden``; not scaled."""
+
+    def __init__(self, source_size: int, query_size: int, num_hidden: int) -> None:
+        super().__init__()
+        self.source_layer = _project_if_needed(source_size, num_hidden)
+        self.query_layer = _project_if_needed(query_size, num_hidden)
+
+    def keys(self, source: EncodedSource) -> Tensor:  # noqa: D102
+        return self.source_layer(source.states)
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:  # noqa: D102
+        return self.query_layer(query) @ keys.transpose(1, 2)
+
+
+class BilinearAttention(Attention):
+    """(W enc_s) · q."""
+
+    def __init__(self, source_size: int, query_size: int, num_hidden: int) -> None:
+        super().__init__()
+        self.source_layer = nn.Linear(source_size, query_size, bias=False)
+
+    def keys(self, source: EncodedSource) -> Tensor:  # noqa: D102
+        return self.source_layer(source.states)
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:  # noqa: D102
+        return query @ keys.transpose(1, 2)
+
+
+class FixedAttention(Attention):
+    """Always the last source position; no parameters. Its keys are the weights."""
+
+    def __init__(self, source_size: int, query_size: int, num_hidden: int) -> None:
+        super().__init__()
+
+    def keys(self, source: EncodedSource) -> Tensor:  # noqa: D102
+        return functional.one_hot(source.length - 1, source.states.shape[1]).to(source.states.dtype)
+
+    def weights(self, query: Tensor, memory: Memory) -> Tensor:  # noqa: D102
+        return memory.keys[:, None, :].expand(-1, query.shape[1], -1)
+
+
+def _project_if_needed(source_size: int, size: int) -> nn.Module:
+    return nn.Identity() if source_size == size else nn.Linear(source_size, size, bias=False)
+
+
+_TYPES: dict[
+    AttentionType, type[MLPAttention] | type[DotAttention] | type[BilinearAttention] | type[FixedAttention]
+] = {
+    "mlp": MLPAttention,
+    "dot": DotAttention,
+    "bilinear": BilinearAttention,
+    "fixed": FixedAttention,
+}
+
+
+def build_attention(config: AttentionConfig, source_size: int, query_size: int) -> Attention:
+    """The attention that ``config`` describes, with uninitialised weights."""
+    return _TYPES[config.type](source_size, query_size, config.num_hidden)

@@ -1,0 +1,83 @@
+"""The shape of a model: everything needed to build it empty, stored as ``model`` in the artifact's config.json."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CellType = Literal["lstm", "gru"]
+AttentionType = Literal["mlp", "dot", "bilinear", "fixed"]
+StateInit = Literal["last", "avg", "zero"]
+
+_Size = Annotated[int, Field(ge=1, le=2**24)]
+_Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class EmbeddingConfig(_Config):
+    """A table of V rows of E numbers."""
+
+    vocabulary_size: _Size
+    size: _Size
+    dropout: _Probability = 0.0
+
+
+class RecurrentEncoderConfig(_Config):
+    """One bi-directional layer of H/2 units per direction, then ``num_layers - 1`` forward layers of H units."""
+
+    type: Literal["rnn"] = "rnn"
+    cell_type: CellType
+    num_layers: _Size
+    num_hidden: Annotated[_Size, Field(multiple_of=2)]
+    residual: bool = False
+    first_residual_layer: _Size = 2
+
+    @property
+    def output_size(self) -> int:
+        """Numbers per source position that the decoder sees."""
+        return self.num_hidden
+
+
+class AttentionConfig(_Config):
+    """How a decoder state scores the source positions; ``num_hidden`` is used by mlp and dot alone."""
+
+    type: AttentionType
+    num_hidden: _Size
+
+
+class RecurrentDecoderConfig(_Config):
+    """A stack of cells with attention and input feeding."""
+
+    type: Literal["rnn"] = "rnn"
+    cell_type: CellType
+    num_layers: _Size
+    num_hidden: _Size
+    attention: AttentionConfig
+    attention_in_upper_layers: bool = True
+    state_init: StateInit = "last"
+    residual: bool = False
+    first_residual_layer: _Size = 2
+    hidden_dropout: _Probability = 0.0
+
+    @property
+    def output_size(self) -> int:
+        """Numbers per target position that the output layer sees."""
+        return self.num_hidden
+
+    @property
+    def feeds_upper_layers(self) -> bool:
+        """Whether layer 1 asks the attention and the layers above read its answer; needs a layer above."""
+        return self.attention_in_upper_layers and self.num_layers > 1
+
+
+class ModelConfig(_Config):
+    """A whole encoder-decoder."""
+
+    source_embedding: EmbeddingConfig
+    target_embedding: EmbeddingConfig
+    encoder: RecurrentEncoderConfig
+    decoder: RecurrentDecoderConfig

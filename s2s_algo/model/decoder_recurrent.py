@@ -1,0 +1,128 @@
+"""The recurrent decoder with attention and input feeding (Luong et al. 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from s2s_algo.model.attention import EncodedSource, Memory, build_attention
+from s2s_algo.model.config import RecurrentDecoderConfig
+from s2s_algo.model.recurrent import CELLS, LayerState, RecurrentCell
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderState:
+    """Everything a hypothesis carries from one step to the next; of fixed size.
+
+    Attributes:
+        layers: The state of each layer.
+        attentional: float [N, H], the last answer, fed back into layer 1.
+    """
+
+    layers: tuple[LayerState, ...]
+    attentional: Tensor
+
+    def select(self, rows: Tensor) -> DecoderState:
+        """The states of some rows, int64 [N'], in that order; a row may occur several times."""
+        layers = tuple(tuple(part[rows] for part in layer) for layer in self.layers)
+        return DecoderState(layers, self.attentional[rows])
+
+
+class RecurrentDecoder(nn.Module):
+    """Predicts a vector per target position from the tokens before it and the source."""
+
+    def __init__(self, config: RecurrentDecoderConfig, input_size: int, source_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding_size = input_size
+        hidden, cell = config.num_hidden, CELLS[config.cell_type]
+        upper_input = hidden + (source_size if config.feeds_upper_layers else 0)
+        self.layers = nn.ModuleList(
+            cell(upper_input if number else input_size + hidden, hidden) for number in range(config.num_layers)
+        )
+        self.attention = build_attention(config.attention, source_size, hidden)
+        self.hidden_layer = nn.Linear(hidden + source_size, hidden)
+        states = 0 if config.state_init == "zero" else config.num_layers * cell.states
+        self.state_layers = nn.ModuleList(nn.Linear(source_size, hidden) for _ in range(states))
+
+    @property
+    def cells(self) -> Sequence[RecurrentCell]:
+        """The layers, bottom first."""
+        return cast(Sequence[RecurrentCell], self.layers)
+
+    def start(self, source: EncodedSource) -> tuple[DecoderState, Memory]:
+        """The state before the first step and what the attention keeps of the source.
+
+        Returns:
+            The state with N = B rows and the memory of B sentences.
+        """
+        zeros = source.states.new_zeros(len(source.length), self.config.num_hidden)
+        per_layer = CELLS[self.config.cell_type].states
+        if self.config.state_init == "zero":
+            flat = [zeros] * (self.config.num_layers * per_layer)
+        else:
+            summary = source.last() if self.config.state_init == "last" else source.average()
+            flat = [torch.tanh(layer(summary)) for layer in self.state_layers]
+        layers = tuple(tuple(flat[n : n + per_layer]) for n in range(0, len(flat), per_layer))
+        return DecoderState(layers, zeros), self.attention.remember(source)
+
+    def forward(self, embedded: Tensor, source: EncodedSource) -> Tensor:
+        """All steps of known targets, for training and scoring.
+
+        Args:
+            embedded: float [B, T, E], the embeddings of ``<s>`` and the target tokens.
+            source: Of the same B sentences.
+
+        Returns:
+            float [B, T, H], what the output layer sees.
+        """
+        state, memory = self.start(source)
+        # The embeddings' share of layer 1's gates does not depend on the loop: one product for all steps.
+        embedded_gates = self.cells[0].input_gates(embedded)
+        outputs = []
+        for gates in embedded_gates.unbind(1):
+            state, _ = self._advance(gates, state, memory)
+            outputs.append(state.attentional)
+        return torch.stack(outputs, dim=1)
+
+    def step(self, embedded: Tensor, state: DecoderState, memory: Memory) -> tuple[DecoderState, Tensor]:
+        """One step of a search.
+
+        Args:
+            embedded: float [N, E], the embeddings of the last tokens.
+            state: Of N rows; the rows of a sentence follow one another.
+            memory: Of B sentences, N a multiple of B.
+
+        Returns:
+            The next state, whose ``attentional`` the output layer sees, and the attention weights, float [N, S].
+        """
+        return self._advance(self.cells[0].input_gates(embedded), state, memory)
+
+    def _advance(self, embedded_gates: Tensor, state: DecoderState, memory: Memory) -> tuple[DecoderState, Tensor]:
+        """One step, given the embedding's share of layer 1's gates, float [N, G]."""
+        # (1) Layer 1 reads the embedding and the last answer.
+        first = self.cells[0]
+        fed = first.input_gates(state.attentional, first_column=self.embedding_size, bias=False)
+        layers = [first(embedded_gates + fed, state.layers[0])]
+        output = layers[0][0]
+        # (2) The attention is asked by layer 1, or after all layers by the top one.
+        if self.config.feeds_upper_layers:
+            context, weights = self.attention(output, memory)
+        # (3) The layers above.
+        for number, (layer, before) in enumerate(zip(self.cells[1:], state.layers[1:], strict=True), start=2):
+            inputs = torch.cat([output, context], dim=-1) if self.config.feeds_upper_layers else output
+            after = layer(layer.input_gates(inputs), before)
+            residual = self.config.residual and number >= self.config.first_residual_layer
+            output = after[0] + output if residual else after[0]
+            layers.append(after)
+        if not self.config.feeds_upper_layers:
+            context, weights = self.attention(output, memory)
+        # (4) The answer combines the top layer's output and the context.
+        combined = torch.cat([output, context], dim=-1)
+        combined = functional.dropout(combined, self.config.hidden_dropout, self.training)
+        return DecoderState(tuple(layers), torch.tanh(self.hidden_layer(combined))), weights

@@ -1,0 +1,55 @@
+"""The recurrent encoder: one bi-directional layer, then forward layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from s2s_algo.model.attention import EncodedSource
+from s2s_algo.model.config import RecurrentEncoderConfig
+from s2s_algo.model.recurrent import SEQUENCES
+from s2s_algo.model.shapes import length_mask
+
+
+class RecurrentEncoder(nn.Module):
+    """Reads the source; its states at padding are junk that nobody may read.
+
+    The backward direction reads each sentence from its own last token to its first, so padding never reaches a token
+    and no packing is needed: both directions run as plain dense layers, which have the fastest kernels everywhere.
+    """
+
+    def __init__(self, config: RecurrentEncoderConfig, input_size: int) -> None:
+        super().__init__()
+        self.config = config
+        layer, hidden = SEQUENCES[config.cell_type], config.num_hidden
+        self.forward_layer = layer(input_size, hidden // 2, batch_first=True)
+        self.backward_layer = layer(input_size, hidden // 2, batch_first=True)
+        self.upper_layers = nn.ModuleList(layer(hidden, hidden, batch_first=True) for _ in range(config.num_layers - 1))
+
+    def forward(self, embedded: Tensor, length: Tensor) -> EncodedSource:
+        """Encodes.
+
+        Args:
+            embedded: float [B, S, E].
+            length: int64 [B], at least 1.
+        """
+        reverse = _reversal(length, embedded.shape[1])
+        ahead, _ = self.forward_layer(embedded)
+        back, _ = self.backward_layer(_permute(embedded, reverse))
+        states = torch.cat([ahead, _permute(back, reverse)], dim=-1)
+        for number, layer in enumerate(self.upper_layers, start=2):
+            output, _ = layer(states)
+            residual = self.config.residual and number >= self.config.first_residual_layer
+            states = output + states if residual else output
+        return EncodedSource(states, length)
+
+
+def _reversal(length: Tensor, size: int) -> Tensor:
+    """int64 [B, size]: for each position where its mirror image is; padding stays in place. Its own inverse."""
+    position = torch.arange(size, device=length.device).expand(len(length), size)
+    return torch.where(length_mask(length, size), length[:, None] - 1 - position, position)
+
+
+def _permute(states: Tensor, positions: Tensor) -> Tensor:
+    """Takes from float [B, S, H] the positions int64 [B, S] of each sentence."""
+    return states.gather(1, positions[:, :, None].expand(-1, -1, states.shape[2]))

@@ -1,0 +1,319 @@
+"""From hyperparameters and channels to the parts of a job: the only place that knows both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from s2s_algo.checkpoints.artifact import Artifact, InferenceConfig
+from s2s_algo.checkpoints.store import CheckpointStore
+from s2s_algo.checkpoints.tensors import fill
+from s2s_algo.data.buckets import Bucket, define_parallel_buckets
+from s2s_algo.data.channels import Channels
+from s2s_algo.data.corpus import Corpus, CorpusReport, build_corpus
+from s2s_algo.data.statistics import LengthStatistics, length_statistics
+from s2s_algo.data.vocabulary import Vocabulary
+from s2s_algo.decoding.translation import SearchOptions
+from s2s_algo.decoding.translator import Translator
+from s2s_algo.errors import ClientError
+from s2s_algo.hyperparameters import Hyperparameters
+from s2s_algo.model.config import (
+    AttentionConfig,
+    EmbeddingConfig,
+    ModelConfig,
+    RecurrentDecoderConfig,
+    RecurrentEncoderConfig,
+)
+from s2s_algo.model.initialization import Initialization, initialize
+from s2s_algo.model.limits import LengthLimits
+from s2s_algo.model.seq2seq import Seq2Seq
+from s2s_algo.training.data import BatchSource
+from s2s_algo.training.metrics import METRICS
+from s2s_algo.training.optimizers import OptimizerConfig, build_optimizer
+from s2s_algo.training.schedules import InverseSquareRoot, InverseTime, PlateauReduce, Schedule
+from s2s_algo.training.snapshot import JobIdentity, restore
+from s2s_algo.training.state import TrainState
+from s2s_algo.training.stopping import StoppingRule
+from s2s_algo.training.trainer import TrainingJob
+from s2s_algo.training.validation import BleuSample, draw_sample
+
+logger = logging.getLogger(__name__)
+
+# Every random choice of a job follows from it.
+_SEED = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A job, where it stands, and what its artifact needs beside the weights."""
+
+    job: TrainingJob
+    state: TrainState
+    hyperparameters: Hyperparameters
+    source_vocabulary: Vocabulary
+    target_vocabulary: Vocabulary
+    inference: InferenceConfig
+
+    def artifact(self) -> Artifact:
+        """The artifact of the best checkpoint, or of the model as it is if there was none."""
+        if self.state.best_updates:
+            best = self.job.store.load(self.state.best_updates)
+            fill(self.job.model, best.weights, where=f"checkpoint {self.state.best_checkpoint}")
+        return Artifact(
+            model=self.job.model,
+            inference=self.inference,
+            source_vocabulary=self.source_vocabulary,
+            target_vocabulary=self.target_vocabulary,
+            training={
+                "hyperparameters": self.hyperparameters.model_dump(mode="json"),
+                "updates": self.state.updates,
+                "epochs": self.state.epoch,
+                "best_checkpoint": self.state.best_checkpoint,
+                "best_score": self.state.best_score,
+                "optimized_metric": self.job.optimized.name,
+            },
+            metrics=self.state.history,
+        )
+
+
+def assemble(
+    hyperparameters: Hyperparameters,
+    channels: Channels,
+    vocabularies: tuple[Vocabulary, Vocabulary],
+    *,
+    scratch: Path,
+    checkpoints: Path,
+    host: str,
+    check_stop: Callable[[], None],
+) -> Assembled:
+    """Builds all parts of a job and resumes it if there is a checkpoint.
+
+    Args:
+        hyperparameters: Of the job.
+        channels: Its input.
+        vocabularies: Source and target.
+        scratch: Where the corpora are put, as large as the channels.
+        checkpoints: Where checkpoints go, and where the newest one is looked for.
+        host: Name of this machine in the metric lines.
+        check_stop: Raises ``StopRequested`` when the job shall end.
+
+    Raises:
+        ClientError: The data, or a checkpoint of another job.
+    """
+    refuse_what_is_not_built(hyperparameters)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    logger.info("Training on %s with %d threads", device, torch.get_num_threads())
+    source_vocabulary, target_vocabulary = vocabularies
+    logger.info("Vocabulary sizes: source=%d target=%d", len(source_vocabulary), len(target_vocabulary))
+    # (1) Data.
+    train_full, train_report = _read(channels, "train", vocabularies, scratch)
+    validation_full, validation_report = _read(channels, "validation", vocabularies, scratch)
+    train_corpus = _truncate(train_full, "train", hyperparameters)
+    validation_corpus = _truncate(validation_full, "validation", hyperparameters)
+    statistics = length_statistics(train_corpus)
+    logger.info("Mean training target/source length ratio: %.2f (+-%.2f)", statistics.ratio_mean, statistics.ratio_std)
+    buckets = make_buckets(hyperparameters, statistics)
+    batch_size = hyperparameters.batch_size
+    train_data = BatchSource(train_corpus, target_vocabulary, buckets, batch_size, _SEED, device)
+    validation_data = BatchSource(validation_corpus, target_vocabulary, buckets, batch_size, _SEED, device)
+    # (2) Model.
+    model = Seq2Seq(model_config(hyperparameters, len(source_vocabulary), len(target_vocabulary)))
+    initialize(model, initialization(hyperparameters), _SEED)
+    model.to(device)
+    logger.info("Total # of parameters: %d", sum(parameter.numel() for parameter in model.parameters()))
+    torch.manual_seed(_SEED)
+    # (3) Optimizer and learning rate.
+    optimizer = build_optimizer(model, optimizer_config(hyperparameters))
+    schedule = make_schedule(hyperparameters)
+    # (4) Evaluation.
+    inference = inference_config(hyperparameters, statistics)
+    options = SearchOptions(inference.beam_size, inference.length_penalty_alpha, inference.length_penalty_beta)
+    translator = Translator(model, source_vocabulary, target_vocabulary, inference.limits, options)
+    translator.check(options)
+    bleu = _bleu(hyperparameters, validation_full, translator)
+    logger.info("Early stopping by optimizing '%s'", hyperparameters.optimized_metric)
+    # (5) The checkpoint to go on from.
+    store = CheckpointStore(checkpoints)
+    identity = JobIdentity(
+        hyperparameters.model_dump(mode="json"),
+        {
+            "source vocabulary": _digest(source_vocabulary),
+            "target vocabulary": _digest(target_vocabulary),
+            "train channel": f"{train_report.pairs} pairs, {train_report.source_tokens} source tokens",
+            "validation channel": f"{validation_report.pairs} pairs, {validation_report.source_tokens} source tokens",
+        },
+    )
+    state = TrainState()
+    if (newest := store.newest()) is not None:
+        where = str(store.folder(newest))
+        state = restore(store.load(newest), model, optimizer, schedule, identity, where)
+        logger.info("Resuming from %s: update %d, epoch %d", where, state.updates, state.epoch)
+    job = TrainingJob(
+        model=model,
+        optimizer=optimizer,
+        schedule=schedule,
+        train_data=train_data,
+        validation_data=validation_data,
+        bleu=bleu,
+        optimized=METRICS[hyperparameters.optimized_metric],
+        shown_metric=hyperparameters.training_metric,
+        stopping=stopping_rule(hyperparameters),
+        checkpoint_frequency=hyperparameters.checkpoint_frequency_num_batches,
+        store=store,
+        identity=identity,
+        host=host,
+        check_stop=check_stop,
+    )
+    return Assembled(job, state, hyperparameters, source_vocabulary, target_vocabulary, inference)
+
+
+def refuse_what_is_not_built(hyperparameters: Hyperparameters) -> None:
+    """Raises a ClientError for documented values that this version cannot train."""
+    problems = [
+        f"{name}: 'cnn' is not available in this version; choose rnn"
+        for name in ("encoder_type", "decoder_type")
+        if getattr(hyperparameters, name) == "cnn"
+    ]
+    if problems:
+        raise ClientError("\n".join(problems))
+
+
+def model_config(hyperparameters: Hyperparameters, source_size: int, target_size: int) -> ModelConfig:
+    """The shape of the model for vocabularies of these sizes."""
+    h = hyperparameters
+    return ModelConfig(
+        source_embedding=EmbeddingConfig(
+            vocabulary_size=source_size, size=h.num_embed_source, dropout=h.embed_dropout_source
+        ),
+        target_embedding=EmbeddingConfig(
+            vocabulary_size=target_size, size=h.num_embed_target, dropout=h.embed_dropout_target
+        ),
+        encoder=RecurrentEncoderConfig(
+            cell_type=h.rnn_cell_type,
+            num_layers=h.num_layers_encoder,
+            num_hidden=h.rnn_num_hidden,
+            residual=h.rnn_residual_connections,
+            first_residual_layer=h.rnn_first_residual_layer,
+        ),
+        decoder=RecurrentDecoderConfig(
+            cell_type=h.rnn_cell_type,
+            num_layers=h.num_layers_decoder,
+            num_hidden=h.rnn_num_hidden,
+            attention=AttentionConfig(type=h.rnn_attention_type, num_hidden=h.attention_num_hidden),
+            attention_in_upper_layers=h.rnn_attention_in_upper_layers,
+            state_init=h.rnn_decoder_state_init,
+            residual=h.rnn_residual_connections,
+            first_residual_layer=h.rnn_first_residual_layer,
+            hidden_dropout=h.rnn_decoder_hidden_dropout,
+        ),
+    )
+
+
+def initialization(hyperparameters: Hyperparameters) -> Initialization:
+    """How the weights begin; a negative scale means the same as a positive one."""
+    return Initialization(
+        hyperparameters.weight_init_type,
+        abs(hyperparameters.weight_init_scale),
+        hyperparameters.xavier_factor_type,
+    )
+
+
+def optimizer_config(hyperparameters: Hyperparameters) -> OptimizerConfig:
+    """Which optimizer; clipping at 0 or below is none."""
+    clip = hyperparameters.clip_gradient
+    return OptimizerConfig(
+        type=hyperparameters.optimizer_type,
+        weight_decay=hyperparameters.weight_decay,
+        momentum=hyperparameters.momentum or 0.0,
+        clip_gradient=clip if clip > 0 else None,
+    )
+
+
+def make_schedule(hyperparameters: Hyperparameters) -> Schedule:
+    """How the learning rate falls."""
+    h = hyperparameters
+    half_life = h.fixed_rate_lr_half_life * h.checkpoint_frequency_num_batches
+    match h.lr_scheduler_type:
+        case "fixed_rate_inv_t":
+            return InverseTime(h.learning_rate, half_life)
+        case "fixed_rate_inv_sqrt_t":
+            return InverseSquareRoot(h.learning_rate, half_life)
+        case "plateau_reduce":
+            return PlateauReduce(h.learning_rate, h.plateau_reduce_lr_factor, h.plateau_reduce_lr_threshold)
+
+
+def make_buckets(hyperparameters: Hyperparameters, statistics: LengthStatistics) -> list[Bucket]:
+    """The shapes of batches; without bucketing only the largest. The target counts ``</s>``."""
+    max_source, max_target = hyperparameters.max_seq_len_source, hyperparameters.max_seq_len_target + 1
+    if not hyperparameters.bucketing_enabled:
+        return [Bucket(max_source, max_target)]
+    return define_parallel_buckets(max_source, max_target, hyperparameters.bucket_width, statistics.ratio_mean)
+
+
+def stopping_rule(hyperparameters: Hyperparameters) -> StoppingRule:
+    """When to end."""
+    h = hyperparameters
+    return StoppingRule(
+        max_updates=None if h.max_num_batches == -1 else h.max_num_batches,
+        max_epochs=h.max_num_epochs,
+        min_epochs=h.min_num_epochs,
+        patience=h.checkpoint_threshold,
+    )
+
+
+def inference_config(hyperparameters: Hyperparameters, statistics: LengthStatistics) -> InferenceConfig:
+    """How the model will translate."""
+    return InferenceConfig(
+        beam_size=hyperparameters.beam_size,
+        limits=LengthLimits(
+            max_input_length=hyperparameters.max_seq_len_source,
+            ratio_mean=statistics.ratio_mean,
+            ratio_std=statistics.ratio_std,
+            max_output_length=hyperparameters.max_seq_len_target + 1,
+        ),
+    )
+
+
+def _read(
+    channels: Channels, name: str, vocabularies: tuple[Vocabulary, Vocabulary], scratch: Path
+) -> tuple[Corpus, CorpusReport]:
+    channel = channels.train if name == "train" else channels.validation
+    corpus, report = build_corpus(channel, len(vocabularies[0]), len(vocabularies[1]), scratch)
+    logger.info(
+        "%s channel: %d pairs in %d files, %d source and %d target tokens; %d records with an empty side skipped",
+        name,
+        report.pairs,
+        report.files,
+        report.source_tokens,
+        report.target_tokens,
+        report.skipped,
+    )
+    return corpus, report
+
+
+def _truncate(corpus: Corpus, name: str, hyperparameters: Hyperparameters) -> Corpus:
+    max_source, max_target = hyperparameters.max_seq_len_source, hyperparameters.max_seq_len_target
+    truncated, cut = corpus.truncated(max_source, max_target)
+    if cut:
+        logger.info(
+            "%s channel: %d pairs truncated to %d source and %d target tokens", name, cut, max_source, max_target
+        )
+    return truncated
+
+
+def _bleu(hyperparameters: Hyperparameters, validation: Corpus, translator: Translator) -> BleuSample | None:
+    """The sample for BLEU if BLEU is wanted; -1, or 0 with BLEU optimised, is the whole channel."""
+    size = hyperparameters.bleu_sample_size
+    if size == 0 and hyperparameters.optimized_metric != "bleu":
+        return None
+    return draw_sample(validation, size if size > 0 else None, _SEED, translator)
+
+
+def _digest(vocabulary: Vocabulary) -> str:
+    return hashlib.sha256(json.dumps(vocabulary.tokens).encode()).hexdigest()

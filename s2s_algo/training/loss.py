@@ -1,0 +1,70 @@
+"""Cross-entropy over the real target tokens and the counts that the metrics need."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from s2s_algo.data.batches import Batch
+from s2s_algo.data.vocabulary import PAD_ID
+from s2s_algo.model.seq2seq import Seq2Seq
+
+# Perplexity treats a label's probability as at least 1e-10, as the original does.
+_WORST = -math.log(1e-10)
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over target tokens, ``</s>`` included, from which both metrics follow.
+
+    Attributes:
+        negative_log_likelihood: In nats, each token's limited to -ln 1e-10.
+        correct: Tokens that were the most probable ones.
+        tokens: All of them.
+    """
+
+    negative_log_likelihood: float = 0.0
+    correct: int = 0
+    tokens: int = 0
+
+    def add(self, other: Totals) -> None:
+        """Counts more tokens in."""
+        self.negative_log_likelihood += other.negative_log_likelihood
+        self.correct += other.correct
+        self.tokens += other.tokens
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the mean negative log-likelihood; 1 is perfect."""
+        return math.exp(self.negative_log_likelihood / max(self.tokens, 1))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct tokens."""
+        return self.correct / max(self.tokens, 1)
+
+
+def batch_loss(model: Seq2Seq, batch: Batch) -> tuple[Tensor, Totals]:
+    """The mean cross-entropy per real target token of a batch.
+
+    Padding is taken out before the output layer, whose product is the largest of all.
+
+    Returns:
+        The loss, a scalar with gradient, and the totals of the same forward pass.
+    """
+    outputs = model(batch.source, batch.source_length, batch.target_in)
+    real = batch.target_label != PAD_ID
+    logits = model.output_layer(outputs[real])
+    labels = batch.target_label[real]
+    per_token = functional.cross_entropy(logits, labels, reduction="none")
+    with torch.no_grad():
+        totals = Totals(
+            negative_log_likelihood=per_token.clamp(max=_WORST).sum(dtype=torch.float64).item(),
+            correct=int((logits.argmax(-1) == labels).sum()),
+            tokens=len(labels),
+        )
+    return per_token.mean(), totals

@@ -1,0 +1,109 @@
+"""A job at one moment, as tensors and JSON: taken for a checkpoint and put back on resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from s2s_algo.checkpoints.store import Snapshot
+from s2s_algo.checkpoints.tensors import fill
+from s2s_algo.errors import ClientError
+from s2s_algo.model.seq2seq import Seq2Seq
+from s2s_algo.training.optimizers import Optimizer
+from s2s_algo.training.schedules import Schedule
+from s2s_algo.training.state import TrainState
+
+# Limits may be changed when a job is resumed, for that is how one trains on; everything else is as it was.
+CHANGEABLE = frozenset({"max_num_batches", "max_num_epochs", "min_num_epochs", "checkpoint_threshold"})
+
+_MOMENT = "moment/"
+
+
+@dataclass(frozen=True, slots=True)
+class JobIdentity:
+    """What makes two runs the same job.
+
+    Attributes:
+        hyperparameters: All of them, as JSON values.
+        data: Digests of the vocabularies and sizes of the corpora, by what they are of.
+    """
+
+    hyperparameters: Mapping[str, Any]
+    data: Mapping[str, str | int]
+
+    def differences(self, other: Mapping[str, Any]) -> list[str]:
+        """What differs from an identity read from a checkpoint, in words."""
+        before = other["hyperparameters"]
+        changed = [
+            f"{name} was {before.get(name)!r} and is {value!r}"
+            for name, value in self.hyperparameters.items()
+            if before.get(name) != value and name not in CHANGEABLE
+        ]
+        return changed + [
+            f"the {name} changed" for name, value in self.data.items() if other["data"].get(name) != value
+        ]
+
+
+def take_snapshot(
+    model: Seq2Seq, optimizer: Optimizer, schedule: Schedule, state: TrainState, identity: JobIdentity
+) -> Snapshot:
+    """Everything that a job needs to go on as if it had never stopped."""
+    # (1) Weights.
+    weights = dict(model.named_parameters())
+    # (2) The optimizer.
+    training = {_MOMENT + name: moment for name, moment in optimizer.state().items()}
+    values: dict[str, Any] = {"optimizer_updates": optimizer.updates}
+    # (3) The learning rate.
+    values["schedule"] = schedule.state()
+    # (4) Random generators: dropout is all that draws from them.
+    training["random/cpu"] = torch.get_rng_state()
+    if model.device.type == "cuda":
+        training["random/cuda"] = torch.cuda.get_rng_state(model.device)
+    # (5) Counters, which are also the position in the data.
+    values["state"] = state.to_json()
+    # (6) Whose checkpoint it is.
+    values["identity"] = asdict(identity)
+    return Snapshot(weights, training, values)
+
+
+def restore(
+    snapshot: Snapshot, model: Seq2Seq, optimizer: Optimizer, schedule: Schedule, identity: JobIdentity, where: str
+) -> TrainState:
+    """Puts a snapshot back, section by section as it was taken.
+
+    Raises:
+        ClientError: It was taken from another job.
+    """
+    values = snapshot.values
+    try:
+        # (6) Whose checkpoint it is comes first.
+        if differences := identity.differences(values["identity"]):
+            raise ClientError(
+                f"the checkpoint belongs to another job: {'; '.join(differences)}. Resume with the settings and data "
+                "of the first run, or give the new job an empty checkpoint folder.",
+                where=where,
+            )
+        # (1) Weights.
+        fill(model, snapshot.weights, where)
+        # (2) The optimizer.
+        moments = {
+            name.removeprefix(_MOMENT): moment for name, moment in snapshot.training.items() if name.startswith(_MOMENT)
+        }
+        optimizer.load_state(moments, values["optimizer_updates"])
+        # (3) The learning rate.
+        schedule.load_state(values["schedule"])
+        # (4) Random generators.
+        torch.set_rng_state(snapshot.training["random/cpu"])
+        if model.device.type == "cuda" and "random/cuda" in snapshot.training:
+            torch.cuda.set_rng_state(snapshot.training["random/cuda"], model.device)
+        # (5) Counters.
+        return TrainState.from_json(values["state"])
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
+        raise ClientError(
+            f"the checkpoint is not one of this version ({error}). Give the job an empty checkpoint folder.",
+            where=where,
+        ) from error

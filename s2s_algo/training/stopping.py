@@ -1,0 +1,54 @@
+"""When training ends: limits, patience, or a signal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from s2s_algo.training.state import TrainState
+
+
+class StopRequested(Exception):  # noqa: N818 - nothing went wrong
+    """Someone wants the job to end now, keeping what was learnt."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoppingRule:
+    """The limits of a job; the first one reached ends it.
+
+    Attributes:
+        max_updates: ``None`` for no limit.
+        max_epochs: ``None`` for no limit; when given, patience does not end the job.
+        min_epochs: Patience does not end the job before so many epochs.
+        patience: Checkpoints without improvement.
+    """
+
+    max_updates: int | None
+    max_epochs: int | None
+    min_epochs: int
+    patience: int
+
+    def reason(self, state: TrainState) -> str | None:
+        """Why the job ends here, or ``None``. Patience is looked at right after a checkpoint only."""
+        if self.max_updates is not None and state.updates >= self.max_updates:
+            return self._limits
+        if self.max_epochs is not None:
+            return self._limits if state.epoch >= self.max_epochs else None
+        just_evaluated = state.evaluated_updates == state.updates
+        if just_evaluated and state.not_improved >= self.patience and state.epoch >= self.min_epochs:
+            return f"Maximum number of not improved checkpoints ({self.patience}) reached: {state.not_improved}"
+        return None
+
+    @property
+    def _limits(self) -> str:
+        return f"Maximum # of updates ({self.max_updates}) or epochs ({self.max_epochs}) reached."
+
+    def share_done(self, state: TrainState, epoch_share: float) -> float | None:
+        """How much of the job is done, 0 to 1, as far as its limits tell; ``None`` if only patience will end it."""
+        shares = []
+        if self.max_updates is not None:
+            shares.append(state.updates / self.max_updates)
+        if self.max_epochs is not None:
+            shares.append((state.epoch + epoch_share) / self.max_epochs)
+        return min(max(shares), 1.0) if shares else None

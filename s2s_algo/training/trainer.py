@@ -1,0 +1,242 @@
+"""THE training loop and its verbs."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from s2s_algo.checkpoints.store import CheckpointStore
+from s2s_algo.data.batches import PlannedBatch
+from s2s_algo.errors import ClientError
+from s2s_algo.model.seq2seq import Seq2Seq
+from s2s_algo.training.data import BatchSource
+from s2s_algo.training.loss import Totals, batch_loss
+from s2s_algo.training.metrics import METRICS, Metric, MetricName
+from s2s_algo.training.optimizers import Optimizer
+from s2s_algo.training.progress import Progress
+from s2s_algo.training.schedules import Schedule
+from s2s_algo.training.snapshot import JobIdentity, take_snapshot
+from s2s_algo.training.state import TrainState
+from s2s_algo.training.stopping import StoppingRule, StopRequested
+from s2s_algo.training.validation import BleuSample, evaluate
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """The parts of a job, put together from its hyperparameters by ``assembly``.
+
+    Attributes:
+        model, optimizer, schedule: What learns, and how.
+        train_data, validation_data: Batches.
+        bleu: ``None`` if BLEU is not computed.
+        optimized: The metric that decides which checkpoint is best.
+        shown_metric: The metric in the lines between checkpoints.
+        stopping: When to end.
+        checkpoint_frequency: Updates between two checkpoints.
+        store: Where checkpoints go.
+        identity: What must not change if the job is resumed.
+        host: Name of this machine in the metric lines.
+        check_stop: Raises ``StopRequested`` when the job shall end now.
+    """
+
+    model: Seq2Seq
+    optimizer: Optimizer
+    schedule: Schedule
+    train_data: BatchSource
+    validation_data: BatchSource
+    bleu: BleuSample | None
+    optimized: Metric
+    shown_metric: MetricName
+    stopping: StoppingRule
+    checkpoint_frequency: int
+    store: CheckpointStore
+    identity: JobIdentity
+    host: str
+    check_stop: Callable[[], None]
+
+
+def train(job: TrainingJob, state: TrainState) -> None:
+    """Trains until a limit is reached, a signal comes or the loss is not finite any more.
+
+    Args:
+        job: The parts.
+        state: Where to begin; holds at every time where the job stands.
+
+    Raises:
+        StopRequested: After a checkpoint from which the job can go on, if there was an update.
+        ClientError: The loss is not finite, or the largest batch does not fit in memory.
+    """
+    logger.info("Training started.")
+    try_largest_batch(job)
+    progress = Progress(state, job.stopping, job.shown_metric)
+    if state.updates and state.updates % job.checkpoint_frequency == 0 and state.evaluated_updates != state.updates:
+        checkpoint(job, state, progress)  # it was about to be made when the job was stopped
+    reason = job.stopping.reason(state)
+    try:
+        while reason is None:
+            plan = job.train_data.plan(state.epoch)
+            while reason is None and state.position < len(plan):
+                job.check_stop()
+                totals = update(job, state, plan[state.position])
+                progress.updated(state, totals.tokens, len(plan))
+                if state.updates % job.checkpoint_frequency == 0:
+                    checkpoint(job, state, progress)
+                reason = job.stopping.reason(state)
+            if state.position == len(plan):
+                state.epoch, state.position = state.epoch + 1, 0
+                reason = reason or job.stopping.reason(state)
+        if state.evaluated_updates < state.updates:
+            checkpoint(job, state, progress)
+    except StopRequested:
+        if state.updates:
+            save(job, state)
+        raise
+    logger.info("%s", reason)
+    logger.info(
+        "Training finished. Best checkpoint: %d. Best validation %s: %.6f",
+        state.best_checkpoint,
+        job.optimized.name,
+        state.best_score,
+    )
+
+
+def update(job: TrainingJob, state: TrainState, planned: PlannedBatch) -> Totals:
+    """One forward pass, backward pass and step of the optimizer; counts it in ``state``."""
+    began = time.monotonic()
+    job.model.train()
+    batch = job.train_data.collate(planned)
+    loss, totals = batch_loss(job.model, batch)
+    loss.backward()
+    if not math.isfinite(loss.item()):
+        raise _not_finite(job, f"the loss of update {state.updates + 1} is {loss.item()}")
+    job.optimizer.step(job.schedule.rate(state.updates + 1))
+    state.updates += 1
+    state.position += 1
+    state.samples += len(planned.pairs)
+    state.totals.add(totals)
+    state.seconds += time.monotonic() - began
+    return totals
+
+
+def checkpoint(job: TrainingJob, state: TrainState, progress: Progress) -> None:
+    """Evaluates the model, decides whether it is the best so far, and saves everything."""
+    # (1) Scores.
+    validation = evaluate(
+        job.model, job.validation_data, lambda done, total: _watch(job, progress, "validating", done, total)
+    )
+    if not math.isfinite(validation.negative_log_likelihood):
+        raise _not_finite(job, f"the validation loss after update {state.updates} is not finite")
+    scores: dict[MetricName, float] = {"perplexity": validation.perplexity, "accuracy": validation.accuracy}
+    if job.bleu is not None:
+        scores["bleu"] = job.bleu.score(lambda done, total: _watch(job, progress, "translating for BLEU", done, total))
+    # (2) Is it the best one?
+    number = state.checkpoint + 1
+    score = scores[job.optimized.name]
+    improved = job.optimized.improves(score, state.best_score)
+    _log_checkpoint(job, state, number, scores)
+    if improved:
+        logger.info("Validation-%s improved to %f.", job.optimized.name, score)
+        state.best_checkpoint, state.best_updates, state.best_score = number, state.updates, score
+        state.not_improved = 0
+    else:
+        logger.info("Validation-%s has not improved, best so far: %f", job.optimized.name, state.best_score)
+        state.not_improved += 1
+        logger.info("Model has not improved for %d checkpoints", state.not_improved)
+        if state.not_improved >= job.stopping.patience and state.epoch < job.stopping.min_epochs:
+            logger.info("Minimum number of epochs (%d) not reached yet: %d", job.stopping.min_epochs, state.epoch)
+    # (3) The history, with the rate that was used up to here.
+    state.history.append(
+        {
+            "checkpoint": number,
+            "updates": state.updates,
+            "epoch": state.epoch,
+            "seconds": round(state.seconds, 3),
+            "learning_rate": job.schedule.rate(state.updates),
+            "train_perplexity": state.totals.perplexity,
+            "train_accuracy": state.totals.accuracy,
+            **{f"validation_{name}": value for name, value in scores.items()},
+            "improved": improved,
+        }
+    )
+    # (4) The next interval begins.
+    job.schedule.after_checkpoint(improved)
+    state.checkpoint, state.evaluated_updates, state.totals = number, state.updates, Totals()
+    save(job, state)
+    progress.resumed(state)
+
+
+def save(job: TrainingJob, state: TrainState) -> None:
+    """Writes a checkpoint from which the job can go on, and removes those nobody needs any more."""
+    snapshot = take_snapshot(job.model, job.optimizer, job.schedule, state, job.identity)
+    job.store.save(state.updates, snapshot)
+    job.store.retain(best=state.best_updates)
+
+
+def try_largest_batch(job: TrainingJob) -> None:
+    """Runs the largest batch once without learning from it, so that a lack of memory shows before hours of work.
+
+    Raises:
+        ClientError: It does not fit.
+    """
+    largest = job.train_data.largest()
+    devices = [job.model.device] if job.model.device.type == "cuda" else []
+    try:
+        # The random numbers of the job must not depend on this trial.
+        with torch.random.fork_rng(devices):
+            job.model.train()
+            batch_loss(job.model, job.train_data.collate(largest))[0].backward()
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "memory" not in str(error):
+            raise
+        source, target = largest.bucket
+        raise ClientError(
+            f"a batch of {len(largest.pairs)} pairs of up to {source} source and {target} target tokens does not "
+            "fit in memory. Lower batch_size, max_seq_len_source, max_seq_len_target or the sizes of the model."
+        ) from error
+    for parameter in job.model.parameters():
+        parameter.grad = None
+
+
+def _watch(job: TrainingJob, progress: Progress, what: str, done: int, total: int) -> None:
+    job.check_stop()
+    progress.working(what, done, total)
+
+
+def _not_finite(job: TrainingJob, what: str) -> ClientError:
+    weights = [name for name, weight in job.model.named_parameters() if not weight.isfinite().all()]
+    gradients = [
+        f"the gradient of {name}"
+        for name, weight in job.model.named_parameters()
+        if weight.grad is not None and not weight.grad.isfinite().all()
+    ]
+    first = ", ".join((weights or gradients)[:3]) or "none of the weights"
+    return ClientError(
+        f"{what}; not finite first: {first}. "
+        "Training has diverged: lower learning_rate, or set clip_gradient to a positive value. "
+        "The best checkpoint so far is kept."
+    )
+
+
+def _log_checkpoint(job: TrainingJob, state: TrainState, number: int, scores: dict[MetricName, float]) -> None:
+    """The original's lines, and those that tuning jobs look for."""
+    logger.info(
+        "Checkpoint [%d]\tUpdates=%d Epoch=%d Samples=%d Time-cost=%.3f",
+        number,
+        state.updates,
+        state.epoch,
+        state.samples,
+        state.seconds - (state.history[-1]["seconds"] if state.history else 0),
+    )
+    logger.info("Checkpoint [%d]\tTrain-perplexity=%f", number, state.totals.perplexity)
+    logger.info("Checkpoint [%d]\tTrain-accuracy=%f", number, state.totals.accuracy)
+    for name, score in scores.items():
+        logger.info("Checkpoint [%d]\tValidation-%s=%f", number, name, score)
+    for name, score in scores.items():
+        logger.info("%s", METRICS[name].line(job.host, state.epoch, score))

@@ -1,0 +1,86 @@
+"""How good the model is on the validation channel."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from s2s_algo.data.corpus import Corpus
+from s2s_algo.decoding.translator import Translator
+from s2s_algo.model.seq2seq import Seq2Seq
+from s2s_algo.training.data import BatchSource
+from s2s_algo.training.loss import Totals, batch_loss
+from s2s_algo.training.metrics import corpus_bleu
+
+logger = logging.getLogger(__name__)
+
+# Called between batches with what is done and the number of all; may raise to end the work.
+Watch = Callable[[int, int], None]
+
+_BLEU_SLICE = 64  # sentences between two calls of the watch
+
+
+@torch.no_grad()
+def evaluate(model: Seq2Seq, data: BatchSource, watch: Watch) -> Totals:
+    """Scores every validation pair exactly once, without dropout."""
+    model.eval()
+    totals = Totals()
+    plan = data.plan_in_order()
+    for number, planned in enumerate(plan):
+        watch(number, len(plan))
+        totals.add(batch_loss(model, data.collate(planned))[1])
+    return totals
+
+
+@dataclass(frozen=True, slots=True)
+class BleuSample:
+    """The validation pairs that are translated at every checkpoint, uncut.
+
+    Attributes:
+        sources: Source ids.
+        references: Target tokens joined by blanks.
+        translator: Over the model in training.
+    """
+
+    sources: Sequence[Sequence[int]]
+    references: Sequence[str]
+    translator: Translator
+
+    def score(self, watch: Watch) -> float:
+        """Corpus BLEU, 0 to 1, of the model as it is now; logs sacreBLEU's signature."""
+        self.translator.model.eval()
+        hypotheses: list[str] = []
+        for start in range(0, len(self.sources), _BLEU_SLICE):
+            watch(start, len(self.sources))
+            found = self.translator.translate(self.sources[start : start + _BLEU_SLICE])
+            hypotheses += [translation.text for translation in found]
+        result = corpus_bleu(hypotheses, self.references)
+        logger.info("BLEU on %d sentences, scale 0 to 1, signature %s", len(self.sources), result.signature)
+        return result.score
+
+
+def draw_sample(corpus: Corpus, size: int | None, seed: int, translator: Translator) -> BleuSample:
+    """Draws pairs at random, without repetition; the same seed draws the same ones.
+
+    Args:
+        corpus: The validation pairs, not truncated.
+        size: How many; ``None`` or more than there are: all.
+        seed: Seed of the job.
+        translator: Over the model in training.
+    """
+    pairs = list(range(len(corpus)))
+    if size is not None and size < len(corpus):
+        # Ranks of raw random words: the same sample with every release of numpy.
+        pairs = sorted(np.argsort(np.random.PCG64(seed).random_raw(len(corpus)))[:size].tolist())
+    elif size is not None and size > len(corpus):
+        logger.info("bleu_sample_size %d is more than the %d validation pairs: all are used", size, len(corpus))
+    vocabulary = translator.target_vocabulary
+    return BleuSample(
+        sources=[corpus.source[pair].tolist() for pair in pairs],
+        references=[" ".join(vocabulary.decode(corpus.target[pair].tolist())) for pair in pairs],
+        translator=translator,
+    )
