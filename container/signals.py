@@ -1,4 +1,4 @@
-"""SIGTERM: the platform wants the container to end, and kills it some time later."""
+"""SIGTERM, or Ctrl-C at a terminal: the container shall end; the platform kills it some time later."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 class StopSignal:
-    """Turns SIGTERM into ``StopRequested``: at once while there is nothing to lose, later at the next safe moment."""
+    """Turns the signals into ``StopRequested``: at once while nothing can be lost, later at the next safe moment."""
 
     def __init__(self) -> None:
         self._requested = False
@@ -20,7 +20,8 @@ class StopSignal:
 
     def install(self) -> None:
         """Begins to listen. Process 1 of a container ignores SIGTERM otherwise."""
-        signal.signal(signal.SIGTERM, self._handle)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
 
     def defer(self) -> None:
         """From now on only ``check`` raises."""

@@ -36,15 +36,14 @@ def run() -> int:
         paths.failure.unlink(missing_ok=True)
         _train(paths, stop)
     except StopRequested:
-        logger.info("Stopped by SIGTERM before the first update: there is no model to save.")
+        logger.info("Stopped by a signal before the first update: there is no model to save.")
     except BaseException as error:  # whatever it is, the platform must learn of it
         return report(error, paths.failure)
     return 0
 
 
 def _train(paths: Paths, stop: StopSignal) -> None:
-    hyperparameters, resources, channels = _check(paths)
-    vocabularies = (Vocabulary.load(channels.vocab.source), Vocabulary.load(channels.vocab.target))
+    hyperparameters, resources, channels, vocabularies = _check(paths)
     _ensure_writable(paths.model)
     checkpoints = _checkpoint_folder(paths)
     # Only now, since importing torch takes seconds and a wrong job shall fail at once.
@@ -69,7 +68,7 @@ def _train(paths: Paths, stop: StopSignal) -> None:
         except StopRequested:
             if not assembled.state.updates:
                 raise
-            logger.info("Stopped by SIGTERM after %d updates.", assembled.state.updates)
+            logger.info("Stopped by a signal after %d updates.", assembled.state.updates)
         except ClientError:
             # The loss is not finite: what was learnt before is still good.
             if assembled.state.best_updates:
@@ -79,7 +78,7 @@ def _train(paths: Paths, stop: StopSignal) -> None:
     logger.info("The model is in %s", paths.model)
 
 
-def _check(paths: Paths) -> tuple[Hyperparameters, Resources, Channels]:
+def _check(paths: Paths) -> tuple[Hyperparameters, Resources, Channels, tuple[Vocabulary, Vocabulary]]:
     """Everything that can be wrong with the job's configuration, at once."""
     problems: list[str] = []
 
@@ -93,13 +92,15 @@ def _check(paths: Paths) -> tuple[Hyperparameters, Resources, Channels]:
     validated = attempt(lambda: validate(read_hyperparameters_file(paths.hyperparameters)))
     resources = attempt(lambda: read_resources(paths.resource_config))
     channels = attempt(lambda: read_channels(paths.input_data_config, paths.data))
-    if validated is None or resources is None or channels is None:
+    source = attempt(lambda: Vocabulary.load(channels.vocab.source)) if channels else None
+    target = attempt(lambda: Vocabulary.load(channels.vocab.target)) if channels else None
+    if validated is None or resources is None or channels is None or source is None or target is None:
         raise ClientError("\n".join(problems))
     for notice in validated.notices:
         logger.log(logging.getLevelNamesMapping()[notice.level], "%s", notice.text)
     values = validated.hyperparameters.model_dump(mode="json")
     logger.info("Final configuration: %s", json.dumps(values, ensure_ascii=False))
-    return validated.hyperparameters, resources, channels
+    return validated.hyperparameters, resources, channels, (source, target)
 
 
 def _checkpoint_folder(paths: Paths) -> Path | None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from s2s_algo.checkpoints.atomic import TEMPORARY_SUFFIX, writing
@@ -95,10 +96,15 @@ def save_artifact(artifact: Artifact, folder: Path) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         # All under temporary names first: a full disk leaves no artifact rather than half of one.
-        for name, write in writers.items():
-            write(folder / (name + TEMPORARY_SUFFIX))
-        for name in writers:
-            (folder / (name + TEMPORARY_SUFFIX)).replace(folder / name)
+        temporary = {name: folder / (name + TEMPORARY_SUFFIX) for name in writers}
+        try:
+            for name, write in writers.items():
+                write(temporary[name])
+            for name in writers:
+                temporary[name].replace(folder / name)
+        finally:
+            for path in temporary.values():
+                path.unlink(missing_ok=True)
 
 
 def load_artifact(folder: Path) -> Artifact:
@@ -120,9 +126,10 @@ def load_artifact(folder: Path) -> Artifact:
                 "Keep the files of one training job together.",
                 where=str(folder / name),
             )
-    tensors = load_tensors(folder / WEIGHTS_FILE)
-    model = Seq2Seq(config.model)
-    fill(model, tensors, where=str(folder / WEIGHTS_FILE))
+    # On the meta device a model has shapes but no memory: whatever config.json claims, nothing is allocated for it.
+    with torch.device("meta"):
+        model = Seq2Seq(config.model)
+    fill(model, load_tensors(folder / WEIGHTS_FILE), where=str(folder / WEIGHTS_FILE))
     return Artifact(model, config.inference, source_vocabulary, target_vocabulary, config.training)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -23,6 +22,8 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(path))
     except SafetensorError as error:
         raise OSError(str(error)) from error
+    # safetensors makes its files readable for their owner alone; whoever serves the model may be someone else.
+    path.chmod(0o644)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -35,13 +36,12 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(str(path))
     except FileNotFoundError:
         raise ClientError("the file is missing. Copy the whole folder again.", where=str(path)) from None
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError, RuntimeError) as error:
         raise ClientError(f"not a readable safetensors file ({error}). Copy it again.", where=str(path)) from error
 
 
-@torch.no_grad()
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Copies weights into a model.
+    """Copies weights into a model, which may have been built on the meta device.
 
     Raises:
         ClientError: Naming all tensors that are missing, unknown, or of another shape or type.
@@ -61,8 +61,9 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
             "Keep the files of one training job together.",
             where=where,
         )
-    for name, parameter in parameters.items():
-        parameter.copy_(tensors[name])
+    # Cloned, for tensors that were read are a view of their file: they would change or vanish with it.
+    own = {name: tensor.clone() for name, tensor in tensors.items()}
+    model.load_state_dict(own, assign=any(parameter.is_meta for parameter in parameters.values()))
 
 
 def _form(tensor: Tensor) -> str:

@@ -5,6 +5,7 @@ Needs neither HTTP nor container code: ``Translator.load(folder).translate([[5, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -114,6 +115,10 @@ class Translator:
             )
         if options.max_output_length is not None and options.max_output_length < 1:
             raise ClientError(f"max_output_length: {options.max_output_length} is below 1.")
+        for name in ("length_penalty_alpha", "length_penalty_beta"):
+            value = getattr(options, name)
+            if not 0 <= value < math.inf:
+                raise ClientError(f"{name}: {value} is not a finite number of 0 or more.")
 
     def _check_ids(self, sources: Sequence[Sequence[int]]) -> None:
         size = len(self.source_vocabulary)

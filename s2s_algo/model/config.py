@@ -11,6 +11,7 @@ AttentionType = Literal["mlp", "dot", "bilinear", "fixed"]
 StateInit = Literal["last", "avg", "zero"]
 
 _Size = Annotated[int, Field(ge=1, le=2**24)]
+_Layers = Annotated[int, Field(ge=1, le=100)]
 _Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -31,7 +32,7 @@ class RecurrentEncoderConfig(_Config):
 
     type: Literal["rnn"] = "rnn"
     cell_type: CellType
-    num_layers: _Size
+    num_layers: _Layers
     num_hidden: Annotated[_Size, Field(multiple_of=2)]
     residual: bool = False
     first_residual_layer: _Size = 2
@@ -54,7 +55,7 @@ class RecurrentDecoderConfig(_Config):
 
     type: Literal["rnn"] = "rnn"
     cell_type: CellType
-    num_layers: _Size
+    num_layers: _Layers
     num_hidden: _Size
     attention: AttentionConfig
     attention_in_upper_layers: bool = True

@@ -63,8 +63,13 @@ class Assembled:
     def artifact(self) -> Artifact:
         """The artifact of the best checkpoint, or of the model as it is if there was none."""
         if self.state.best_updates:
-            best = self.job.store.load(self.state.best_updates)
-            fill(self.job.model, best.weights, where=f"checkpoint {self.state.best_checkpoint}")
+            try:
+                best = self.job.store.load(self.state.best_updates)
+            except ClientError as error:
+                # Hours of training must not be lost for it.
+                logger.warning("The best checkpoint is lost, the model of the last update is taken instead: %s", error)
+            else:
+                fill(self.job.model, best.weights, where=f"checkpoint {self.state.best_checkpoint}")
         return Artifact(
             model=self.job.model,
             inference=self.inference,

@@ -78,10 +78,11 @@ def train(job: TrainingJob, state: TrainState) -> None:
     progress = Progress(state, job.stopping, job.shown_metric)
     if state.updates and state.updates % job.checkpoint_frequency == 0 and state.evaluated_updates != state.updates:
         checkpoint(job, state, progress)  # it was about to be made when the job was stopped
-    reason = job.stopping.reason(state)
+    reason = None
     try:
         while reason is None:
             plan = job.train_data.plan(state.epoch)
+            reason = job.stopping.reason(state)
             while reason is None and state.position < len(plan):
                 job.check_stop()
                 totals = update(job, state, plan[state.position])
@@ -91,7 +92,6 @@ def train(job: TrainingJob, state: TrainState) -> None:
                 reason = job.stopping.reason(state)
             if state.position == len(plan):
                 state.epoch, state.position = state.epoch + 1, 0
-                reason = reason or job.stopping.reason(state)
         if state.evaluated_updates < state.updates:
             checkpoint(job, state, progress)
     except StopRequested:

@@ -1,0 +1,1 @@
+"""The HTTP endpoint: formats, limits and errors around a translator."""

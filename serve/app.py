@@ -1,0 +1,214 @@
+"""The routes of the endpoint.
+
+Source: container contract 4.1, 4.2 and 4.6; decisions 36 to 40.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from flask import Flask, Response, g, jsonify, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from s2s_algo.errors import ClientError
+from serve.body import read_body
+from serve.codecs import Limits, decode, encode
+from serve.media_types import answer_format, parse_media_type, request_format
+from serve.problems import NotReadyError, Problem, RequestTimeoutError, UnsupportedContentTypeError, describe
+from serve.service import TranslationService, Translator
+from serve.settings import Settings
+from serve.sources import source_ids
+
+logger = logging.getLogger(__name__)
+
+# Key of the WSGI environment under which the server process leaves a function to be called when the body is read. It
+# returns whether the client was cut off because it was too slow.
+BODY_READ = "s2s.body_read"
+
+_EXTENSION = "s2s"
+
+_ROUTES = "GET /ping, GET /execution-parameters, POST /invocations and POST /endpoints/{name}/invocations"
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What an application carries along.
+
+    Attributes:
+        service: Translates; whoever runs the application starts it.
+        settings: The settings of the server.
+    """
+
+    service: TranslationService
+    settings: Settings
+
+
+def load_translator(folder: Path) -> Translator:
+    """Loads the model of a folder; only then is torch imported."""
+    from s2s_algo.decoding.translator import Translator as ModelTranslator
+
+    return ModelTranslator.load(folder)
+
+
+def serving_of(app: Flask) -> Serving:
+    """Returns what `create_app` has put into an application."""
+    serving: Serving = app.extensions[_EXTENSION]
+    return serving
+
+
+def create_app(load: Callable[[], Translator], settings: Settings) -> Flask:
+    """Creates the application; its service has yet to be started.
+
+    Args:
+        load: Loads the model.
+        settings: The settings of the server.
+    """
+    app = Flask(__name__, static_folder=None)
+    service = TranslationService(load, settings.max_waiting_tokens, settings.max_waiting_requests)
+    app.extensions[_EXTENSION] = Serving(service, settings)
+
+    @app.before_request
+    def begin() -> None:
+        g.started = time.monotonic()
+        g.id = uuid.uuid4().hex[:16]
+        g.instances = g.tokens = 0
+
+    @app.get("/ping")
+    def ping() -> Response:
+        if service.is_ready:
+            return Response(status=200)
+        raise NotReadyError("the model is still being loaded")
+
+    @app.get("/execution-parameters")
+    def execution_parameters() -> Response:
+        # No BatchStrategy: the local mode of the SageMaker SDK does not know the documented values.
+        return jsonify(
+            MaxConcurrentTransforms=settings.transform_concurrency, MaxPayloadInMB=settings.transform_payload_mb
+        )
+
+    @app.post("/invocations")
+    @app.post("/endpoints/<name>/invocations", endpoint="named_invocations")
+    def invocations(name: str = "") -> Response:
+        return _invoke(service, settings)
+
+    app.register_error_handler(Exception, _answer_error)
+    app.after_request(_finish)
+    return app
+
+
+def _invoke(service: TranslationService, settings: Settings) -> Response:
+    # (1) All of the body first, for a client that is still sending would not see an error
+    body = _receive(settings)
+
+    # (2) Both formats, before any work on the content
+    _check_encoding(request.headers.get("Content-Encoding", ""))
+    content_type = request.headers.get("Content-Type", "")
+    own_format = request_format(content_type)
+    format_ = answer_format(request.headers.get("Accept"), own_format, settings.default_accept)
+
+    # (3) Sentences of ids
+    limits = Limits(settings.max_instances, settings.max_instance_tokens)
+    decoded = decode(body, own_format, parse_media_type(content_type).parameters, limits)
+    vocabulary = service.source_vocabulary
+    sources = [source_ids(instance, vocabulary) for instance in decoded.instances]
+    g.instances, g.tokens = len(sources), sum(map(len, sources))
+
+    # (4) Their translations
+    deadline = math.inf if settings.deadline is None else g.started + settings.deadline
+    translations = service.translate(sources, deadline, _hang_up_test(request.environ.get("gunicorn.socket")))
+
+    # (5) The answer
+    return Response(encode(decoded, translations, format_), content_type=format_.value)
+
+
+def _receive(settings: Settings) -> bytes:
+    is_chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    declared = None if is_chunked else request.content_length or 0
+    end_reading: Callable[[], bool] = request.environ.get(BODY_READ, lambda: False)
+    try:
+        body = read_body(request.environ["wsgi.input"], declared, settings.max_body_bytes)
+    except ClientError as error:
+        if end_reading():
+            raise RequestTimeoutError(
+                f"the request did not arrive within {settings.read_timeout:g} seconds; send it faster or in smaller "
+                "parts, or allow more time with S2S_READ_TIMEOUT_SECONDS"
+            ) from error
+        raise
+    end_reading()
+    return body
+
+
+def _check_encoding(encoding: str) -> None:
+    if encoding.strip().lower() not in ("", "identity"):
+        raise UnsupportedContentTypeError(
+            f"Content-Encoding {encoding[:100]!r} is not supported; send the body as it is"
+        )
+
+
+def _hang_up_test(connection: socket.socket | None) -> Callable[[], bool]:
+    """Returns a function that tells whether the client has closed the connection."""
+
+    def has_hung_up() -> bool:
+        if connection is None:
+            return False
+        try:
+            return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:  # silent, but there
+            return False
+        except OSError:
+            return True
+
+    return has_hung_up
+
+
+def _answer_error(error: Exception) -> Response:
+    if isinstance(error, HTTPException):  # of the routing
+        problem = _routing_problem(error)
+        headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+    else:
+        problem = describe(error, error_id=g.id)
+        headers = problem.headers
+        if problem.status == 500:
+            logger.error("internal error %s", g.id, exc_info=error)
+    g.problem = problem
+    return Response(problem.to_json(), problem.status, headers, content_type="application/json")
+
+
+def _routing_problem(error: HTTPException) -> Problem:
+    if isinstance(error, NotFound):
+        return Problem(404, "not_found", f"there is nothing at {request.path[:100]!r}; the routes are {_ROUTES}")
+    if isinstance(error, MethodNotAllowed):
+        text = f"{request.method} is not allowed at {request.path!r}; the routes are {_ROUTES}"
+        return Problem(405, "method_not_allowed", text)
+    return Problem(error.code or 500, "http_error", error.description or error.name)
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.id
+    problem: Problem | None = g.get("problem")
+    level = logging.DEBUG if request.path == "/ping" else logging.INFO
+    logger.log(
+        level,
+        "%s %s %d %.0f ms id=%s instances=%d tokens=%d%s",
+        request.method,
+        quote(request.path[:200], errors="replace"),
+        response.status_code,
+        1000 * (time.monotonic() - g.started),
+        g.id,
+        g.instances,
+        g.tokens,
+        f" {problem.code}: {_where(problem)}{problem.message}" if problem else "",
+    )
+    return response
+
+
+def _where(problem: Problem) -> str:
+    return f"{problem.location}: " if problem.location else ""

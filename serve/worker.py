@@ -1,0 +1,138 @@
+"""The server process: what gunicorn's threaded worker does not do by itself.
+
+It loads the model in the background while ``/ping`` already answers, ends the server if that fails, cuts clients that
+are too slow, is replaced when the decoder hangs, and drains on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import mmap
+import os
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker
+
+from s2s_algo.errors import AlgorithmError, PlatformError, S2SError
+from serve.app import BODY_READ, serving_of
+from serve.service import TranslationService
+from serve.settings import Settings
+from serve.socket_deadlines import READING, WRITING, SocketDeadlines, linger
+
+logger = logging.getLogger(__name__)
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+# Left of the graceful timeout, at whose end the process is killed, to write the last answers.
+_LAST_SECONDS = 2
+
+_LINGER_SECONDS = 2.0
+
+
+class FailureCode:
+    """An exit code that the master reads after the process that set it has ended.
+
+    Until the model is ready, the end of the process for whatever reason counts as a failure of the machine: starting
+    it again would most likely end in the same way, and the platform should know.
+    """
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, 1)  # memory of this process and of the ones that it will fork
+        self.set(PlatformError.exit_code)
+
+    def set(self, code: int) -> None:
+        """Stores a code; 0 says that a process which ends may be replaced."""
+        self._shared[0] = code
+
+    def get(self) -> int:
+        """Returns the code."""
+        return self._shared[0]
+
+
+class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """A gunicorn worker with a decoding thread."""
+
+    wsgi: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # in the master, before the fork
+        self.failure_code = FailureCode()
+        self._settings = Settings.from_environment(os.environ)
+        self._deadlines = SocketDeadlines(self._settings.read_timeout)
+        self._service: TranslationService | None = None
+
+    def load_wsgi(self) -> None:
+        """Creates the application and starts to load the model."""
+        super().load_wsgi()
+        self._service = serving_of(self.wsgi).service
+        self.wsgi = self._with_deadlines(self.wsgi)
+        self._service.start(on_ready=lambda: self.failure_code.set(0), on_load_failure=self._give_up)
+
+    def _give_up(self, error: Exception) -> None:
+        if isinstance(error, S2SError):
+            family, text, code = error.family, str(error), error.exit_code
+        else:
+            of = PlatformError if isinstance(error, (MemoryError, OSError)) else AlgorithmError
+            family, text, code = of.family, f"{type(error).__name__}: {error}", of.exit_code
+        expected = isinstance(error, S2SError)
+        logger.critical("%s: the model cannot be served: %s", family, text, exc_info=None if expected else error)
+        self.failure_code.set(code)
+        logging.shutdown()
+        os._exit(code)
+
+    def _with_deadlines(self, application: Application) -> Application:
+        def watched(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            connection = environ["gunicorn.socket"]
+            environ[BODY_READ] = functools.partial(self._deadlines.end, connection)
+            answer = application(environ, start_response)
+            self._deadlines.begin(connection, WRITING)
+            return answer
+
+        return watched
+
+    def handle(self, conn: Any) -> Any:
+        """Reads a request and answers it, in one of the threads."""
+        self._deadlines.begin(conn.sock, READING)
+        try:
+            keep = super().handle(conn)
+        finally:
+            self._deadlines.end(conn.sock)
+        if not keep:
+            # Gunicorn would do so in the thread that accepts connections, and nobody could connect meanwhile.
+            linger(conn.sock, _LINGER_SECONDS)
+        return keep
+
+    def notify(self) -> None:
+        """Tells the master once a second that this process lives, unless it has to be replaced."""
+        self._deadlines.cut_expired()
+        if self._service is not None:
+            self._check_decoder(self._service)
+        super().notify()
+
+    def _check_decoder(self, service: TranslationService) -> None:
+        if service.has_failed():
+            reason = "the decoder has failed"
+        elif service.busy_seconds() > self._settings.hang_timeout:
+            reason = f"the decoder has made no progress for {self._settings.hang_timeout:g} seconds"
+        else:
+            return
+        logger.critical("%s; this server process ends and is replaced", reason)
+        logging.shutdown()
+        os._exit(1)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begins to drain on SIGTERM: what cannot be finished in time is refused while it still can be answered."""
+        if self._service is not None:
+            self._service.drain(max(0.0, self._settings.graceful_timeout - _LAST_SECONDS))
+        super().handle_exit(sig, frame)
+
+    def run(self) -> None:
+        """Serves until SIGTERM has come and all requests are answered."""
+        super().run()
+        if self._service is not None and not self._service.stop(timeout=1.0):
+            # The interpreter must not be taken apart under a thread that loads or decodes.
+            logging.shutdown()
+            os._exit(0)

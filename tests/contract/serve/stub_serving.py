@@ -1,0 +1,73 @@
+"""A server on a translator that does as it is told, for tests of the processes around it.
+
+It reverses sentences. Some tokens make it slow or ill; environment variables do the same to its loading.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+from flask import Flask
+
+from s2s_algo.data.vocabulary import Vocabulary
+from s2s_algo.decoding.translation import Translation
+from s2s_algo.errors import ClientError
+from serve.app import create_app
+from serve.settings import Settings
+
+VOCABULARY = Vocabulary.from_tokens(
+    ["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "wait", "hang", "fail", "break", "exhaust"]
+)
+
+
+class StubTranslator:
+    """Counts what it translates in the file that STUB_COUNT names."""
+
+    def __init__(self) -> None:
+        self.source_vocabulary = VOCABULARY
+        self.is_broken = False
+
+    def translate(self, sources):
+        return [self.translate_one(VOCABULARY.decode(source)) for source in sources]
+
+    def translate_one(self, tokens: list[str]) -> Translation:
+        if count := os.environ.get("STUB_COUNT"):
+            with Path(count).open("a") as file:
+                file.write(" ".join(tokens) + "\n")
+        for token in tokens:
+            if token == "wait":
+                time.sleep(0.3)
+            elif token == "hang":
+                time.sleep(3600)
+            elif token == "exhaust":
+                import torch
+
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            elif token == "break":
+                self.is_broken = True
+            if token == "fail" or self.is_broken:
+                raise RuntimeError("a secret of the model")
+        tokens = tokens[::-1]
+        attention = np.eye(len(tokens), dtype=np.float32)[::-1]
+        return Translation(tuple(VOCABULARY.encode_tokens(tokens)), tuple(tokens), 0.0, attention)
+
+
+def load() -> StubTranslator:
+    if "STUB_TORCH" in os.environ:  # as the real one does; it takes a second or two
+        import torch
+
+        assert torch.__version__
+    time.sleep(float(os.environ.get("STUB_LOAD_SECONDS", "0")))
+    match os.environ.get("STUB_LOAD_ERROR", ""):
+        case "client":
+            raise ClientError("there is no model in the folder; train one", where="/opt/ml/model")
+        case "bug":
+            raise KeyError("weights")
+        case "kill":
+            os.kill(os.getpid(), 9)
+    return StubTranslator()
+
+
+def application() -> Flask:
+    return create_app(load, Settings.from_environment(os.environ))

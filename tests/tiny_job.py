@@ -1,0 +1,130 @@
+"""Training jobs of a few tiny pairs, from the texts of their hyperparameters on the way that the container takes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from s2s_algo.data.channels import Channels, RecordChannel, VocabularyFiles
+from s2s_algo.data.pairs import encode_pair
+from s2s_algo.data.recordio import write_record
+from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
+from s2s_algo.hyperparameters import validate
+from s2s_algo.training.assembly import Assembled, assemble
+from s2s_algo.training.trainer import train
+
+Pairs = Sequence[tuple[Sequence[int], Sequence[int]]]
+
+FIRST_WORD = len(SPECIAL_TOKENS)
+# Of different sizes, so that neither can be mistaken for the other.
+SOURCE_VOCABULARY = Vocabulary.from_tokens([*SPECIAL_TOKENS, *"abcdefgh"])
+TARGET_VOCABULARY = Vocabulary.from_tokens([*SPECIAL_TOKENS, *"ABCDEF"])
+
+# All sizes differ from one another. Nothing ends such a job but its 3 updates, unless a test says otherwise.
+TINY = {
+    "rnn_num_hidden": "8",
+    "num_embed_source": "5",
+    "num_embed_target": "6",
+    "rnn_attention_num_hidden": "7",
+    "batch_size": "4",
+    "max_num_batches": "3",
+    "checkpoint_frequency_num_batches": "1000",
+    "learning_rate": "0.01",
+    "beam_size": "2",
+}
+
+
+def draw_pairs(count: int, seed: int = 0, shortest: int = 1, longest: int = 9) -> Pairs:
+    """Pairs of random words, which share their length or nearly so."""
+    draw = random.Random(seed)
+    pairs = []
+    for _ in range(count):
+        length = draw.randint(shortest, longest)
+        source = draw.choices(range(FIRST_WORD, len(SOURCE_VOCABULARY)), k=length)
+        target = draw.choices(range(FIRST_WORD, len(TARGET_VOCABULARY)), k=max(1, length - draw.randint(0, 1)))
+        pairs.append((source, target))
+    return pairs
+
+
+TRAIN = draw_pairs(14, seed=1)
+VALIDATION = draw_pairs(7, seed=2)
+
+
+def write_channels(folder: Path, train_pairs: Pairs, validation_pairs: Pairs) -> Channels:
+    """The record files of both channels; no vocabulary files, since vocabularies are handed over as objects."""
+    channels = []
+    for name, pairs in (("train", train_pairs), ("validation", validation_pairs)):
+        file = folder / name / f"{name}.rec"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("wb") as stream:
+            for source, target in pairs:
+                write_record(stream, encode_pair(source, target))
+        channels.append(RecordChannel(name, (file,)))
+    return Channels(*channels, VocabularyFiles(folder / "source", folder / "target"))
+
+
+def never() -> None:
+    """Nobody wants the job to end."""
+
+
+def assemble_job(
+    folder: Path,
+    raw: Mapping[str, object] | None = None,
+    *,
+    train_pairs: Pairs = TRAIN,
+    validation_pairs: Pairs = VALIDATION,
+    vocabularies: tuple[Vocabulary, Vocabulary] = (SOURCE_VOCABULARY, TARGET_VOCABULARY),
+    check_stop: Callable[[], None] = never,
+) -> Assembled:
+    """A job in a folder; assembled again in the same folder, it goes on from its checkpoints there.
+
+    Args:
+        folder: For input, scratch files and checkpoints.
+        raw: Hyperparameters as a user passes them, put over those of `TINY`.
+        train_pairs: The training channel.
+        validation_pairs: The validation channel.
+        vocabularies: Source and target.
+        check_stop: Called wherever a job may be stopped.
+    """
+    validated = validate({**TINY, **(raw or {})})
+    return assemble(
+        validated.hyperparameters,
+        write_channels(folder / "input", train_pairs, validation_pairs),
+        vocabularies,
+        scratch=folder / "scratch",
+        checkpoints=folder / "checkpoints",
+        host="algo-1",
+        check_stop=check_stop,
+    )
+
+
+def train_job(folder: Path, raw: Mapping[str, object] | None = None, **parts: Any) -> Assembled:
+    """Such a job, trained to its end."""
+    assembled = assemble_job(folder, raw, **parts)
+    train(assembled.job, assembled.state)
+    return assembled
+
+
+def copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies of tensors as they are now."""
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def weights_of(assembled: Assembled) -> dict[str, torch.Tensor]:
+    """A copy of the weights as they are now."""
+    return copies(dict(assembled.job.model.named_parameters()))
+
+
+def differing(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> list[str]:
+    """The names of the tensors that are not equal in every bit, or that only one side has."""
+    return sorted(first.keys() ^ second.keys()) + sorted(
+        name for name in first.keys() & second.keys() if _bits(first[name]) != _bits(second[name])
+    )
+
+
+def _bits(tensor: torch.Tensor) -> tuple[torch.Size, bytes]:
+    return tensor.shape, tensor.detach().numpy().tobytes()

@@ -1,0 +1,309 @@
+"""The batched beam search against the plain one."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s2s_algo.decoding.beam_search import beam_search
+from s2s_algo.decoding.penalties import LengthPenalty
+from tests.unit.decoding.oracle import BOS, EOS, PAD, plain_beam_search, plain_greedy, score
+from tests.unit.small_model import (
+    SOURCE_SIZE,
+    TARGET_SIZE,
+    configs,
+    padded,
+    seeds,
+    small_config,
+    small_model,
+    source_batches,
+)
+
+# The examples are always the same, for in rare ones float32 orders two hypotheses the other way than float64.
+same_examples = settings(deadline=None, derandomize=True, max_examples=25)
+
+alphas = st.sampled_from([0.0, 0.6, 1.0])
+betas = st.sampled_from([0.0, 2.0])
+SENTENCES = [[5, 6, 7, 8], [9], [4, 4, 12, 11, 10, 1], [3, 8], [12] * 7]
+
+
+def search(model, sentences, limits, beam_size=5, alpha=1.0, beta=0.0, n_best=1, width=0):
+    source, length = padded(sentences, width)
+    penalty = LengthPenalty(alpha, beta)
+    return beam_search(
+        model, source, length, limits, bos_id=BOS, eos_id=EOS, beam_size=beam_size, penalty=penalty, n_best=n_best
+    )
+
+
+def searching_model(config=None, seed=0, eos_bias=0.0, pad_bias=-4.0, scale=1.5):
+    """A random model that is sure enough of itself to be searched; biases shift how soon it ends."""
+    model = small_model(config, seed, scale)
+    with torch.no_grad():
+        model.output_layer.bias[EOS] += eos_bias
+        model.output_layer.bias[PAD] += pad_bias
+    return model
+
+
+def check_hypothesis(ours, plain, source_length, alpha, beta):
+    assert ours.token_ids.tolist() == plain.real_tokens
+    assert ours.score == pytest.approx(score(plain, alpha, beta), abs=1e-5)
+    expected = np.array(plain.attention)[: len(plain.real_tokens)].reshape(-1, source_length)
+    np.testing.assert_allclose(ours.attention[:, :source_length], expected, atol=1e-5)
+    assert not ours.attention[:, source_length:].any()
+
+
+@same_examples
+@given(
+    config=configs,
+    seed=seeds,
+    sentences=source_batches,
+    beam_size=st.integers(1, 6),
+    alpha=alphas,
+    beta=betas,
+    eos_bias=st.sampled_from([-1.0, 1.0, 3.0]),
+    data=st.data(),
+)
+def test_every_best_hypothesis_is_that_of_the_plain_search(
+    config, seed, sentences, beam_size, alpha, beta, eos_bias, data
+):
+    model = searching_model(config, seed, eos_bias)
+    limits = data.draw(st.lists(st.integers(1, 9), min_size=len(sentences), max_size=len(sentences)))
+    found = search(model, sentences, limits, beam_size, alpha, beta, n_best=beam_size)
+    for sentence, limit, ours in zip(sentences, limits, found, strict=True):
+        plain = plain_beam_search(model, sentence, limit, beam_size, alpha, beta)
+        assert len(ours) == len(plain) == beam_size
+        for hypothesis, expected in zip(ours, plain, strict=True):
+            check_hypothesis(hypothesis, expected, len(sentence), alpha, beta)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("beta", [0.0, 2.0])
+def test_long_searches_with_every_penalty_follow_the_plain_one(alpha, beta):
+    model = searching_model(seed=3, eos_bias=-1.0)
+    limits = [25, 3, 25, 9, 14]
+    found = search(model, SENTENCES, limits, 4, alpha, beta, n_best=4)
+    lengths = set()
+    for sentence, limit, ours in zip(SENTENCES, limits, found, strict=True):
+        for hypothesis, plain in zip(ours, plain_beam_search(model, sentence, limit, 4, alpha, beta), strict=True):
+            check_hypothesis(hypothesis, plain, len(sentence), alpha, beta)
+            lengths.add(len(hypothesis.token_ids))
+    assert len(lengths) > 2
+
+
+def test_the_penalties_matter():
+    model = searching_model(seed=3, eos_bias=-1.0)
+    found = {
+        (alpha, beta): [
+            hypotheses[0].token_ids.tolist() for hypotheses in search(model, SENTENCES, [12] * 5, 4, alpha, beta)
+        ]
+        for alpha, beta in [(0.0, 0.0), (1.0, 0.0), (1.0, 8.0)]
+    }
+    assert found[0.0, 0.0] != found[1.0, 0.0]
+    assert found[1.0, 0.0] != found[1.0, 8.0]
+
+
+@settings(same_examples, max_examples=12)
+@given(config=configs, seed=seeds, sentences=source_batches, eos_bias=st.sampled_from([-1.0, 1.0]))
+def test_a_beam_of_one_is_greedy(config, seed, sentences, eos_bias):
+    model = searching_model(config, seed, eos_bias)
+    for (ours,), sentence in zip(search(model, sentences, [8] * len(sentences), 1), sentences, strict=True):
+        tokens, cost = plain_greedy(model, sentence, 8)
+        assert ours.token_ids.tolist() == [token for token in tokens if token != PAD]
+        assert ours.score == pytest.approx(cost, abs=1e-5)
+
+
+@same_examples
+@given(
+    config=configs,
+    seed=seeds,
+    sentences=source_batches,
+    order=st.randoms(use_true_random=False),
+    more=source_batches,
+    width=st.integers(0, 12),
+)
+def test_no_translation_depends_on_batch_mates_order_or_padding(config, seed, sentences, order, more, width):
+    model = searching_model(config, seed)
+    alone = [search(model, [sentence], [len(sentence) + 3], 3)[0][0] for sentence in sentences]
+    mixed = [(sentence, number) for number, sentence in enumerate(sentences)]
+    mixed += [(sentence, None) for sentence in more]
+    order.shuffle(mixed)
+    batch = [sentence for sentence, _ in mixed]
+    found = search(model, batch, [len(sentence) + 3 for sentence in batch], 3, width=width)
+    for (sentence, number), (ours,) in zip(mixed, found, strict=True):
+        if number is not None:
+            assert ours.token_ids.tolist() == alone[number].token_ids.tolist()
+            assert ours.score == pytest.approx(alone[number].score, abs=1e-5)
+            columns = len(sentence)
+            np.testing.assert_allclose(ours.attention[:, :columns], alone[number].attention, atol=1e-5)
+
+
+def test_each_sentence_has_its_own_limit_and_is_returned_as_it_is_there():
+    model = searching_model(eos_bias=-60.0)
+    limits = [1, 7, 3, 3, 12]
+    found = search(model, SENTENCES, limits, 4)
+    assert [len(hypotheses[0].token_ids) for hypotheses in found] == limits
+    assert all(EOS not in hypotheses[0].token_ids for hypotheses in found)
+    # The first tokens are those of a longer search only where there is one hypothesis; so compare that case.
+    short, long = (search(model, SENTENCES, [limit] * 5, 1) for limit in (3, 9))
+    for (one,), (other,) in zip(short, long, strict=True):
+        assert one.token_ids.tolist() == other.token_ids[:3].tolist()
+
+
+def test_a_finished_hypothesis_ends_with_eos_and_has_no_other():
+    model = searching_model(eos_bias=2.0)
+    found = search(model, SENTENCES, [20] * 5, 4, n_best=4)
+    for hypotheses in found:
+        for hypothesis in hypotheses:
+            assert hypothesis.token_ids.tolist().index(EOS) == len(hypothesis.token_ids) - 1
+
+
+class TableModel:
+    """Says the next token by the last one alone, as a table of probabilities says; looks at the whole source."""
+
+    def __init__(self, table):
+        self.table = torch.tensor(table)
+        self.decoder = self
+
+    def encode(self, source, length):
+        return source
+
+    def target_embedding(self, tokens):
+        return tokens
+
+    def start(self, source):
+        return TableState(source[:, 0]), TableState(source)
+
+    def step(self, tokens, state, memory):
+        rows = len(tokens) // len(memory.attentional)
+        attention = torch.full(memory.attentional.shape, 1 / memory.attentional.shape[1])
+        return TableState(tokens), attention.repeat_interleave(rows, 0)
+
+    def output_layer(self, tokens):
+        return self.table[tokens].log()
+
+
+class TableState:
+    def __init__(self, attentional):
+        self.attentional = attentional
+
+    def select(self, rows):
+        return TableState(self.attentional[rows])
+
+
+def table_search(table, limit=5, **options):
+    (found,) = search(TableModel(table), [[5, 6]], [limit], n_best=options["beam_size"], **options)
+    return [(hypothesis.token_ids.tolist(), pytest.approx(hypothesis.score, abs=1e-5)) for hypothesis in found]
+
+
+NOWHERE = [0.0, 0.0, 0.0, 1.0, 0.0, 0.0]
+
+
+def test_the_search_goes_on_while_a_longer_hypothesis_may_still_win():
+    # Ending at once is most likely; going on with 4 costs more at first, and less per token in the end.
+    table = [NOWHERE, NOWHERE, [0, 0, 0, 0.5, 0.3, 0.2], NOWHERE, [0, 0, 0, 0.9, 0.05, 0.05], NOWHERE]
+    best, second = table_search(table, beam_size=2)
+    assert best == ([4, EOS], -np.log(0.3 * 0.9) / 2)
+    assert second == ([EOS], -np.log(0.5))
+    # Without normalisation the shorter one wins.
+    assert table_search(table, beam_size=2, alpha=0.0)[0] == ([EOS], -np.log(0.5))
+
+
+def test_no_token_is_chosen_twice_in_the_first_step():
+    table = [NOWHERE, NOWHERE, [0, 0, 0, 0.1, 0.5, 0.4], NOWHERE, NOWHERE, NOWHERE]
+    found = table_search(table, beam_size=3, limit=1)
+    assert [tokens for tokens, _ in found] == [[4], [5], [EOS]]
+
+
+def test_a_hypothesis_may_overtake_and_takes_its_own_history_along():
+    # After the first step 5 is behind 4; after the second, both places are taken by what follows 5.
+    table = [
+        NOWHERE,
+        NOWHERE,
+        [0, 0, 0, 0, 0.6, 0.4],
+        NOWHERE,
+        [0.02, 0.2, 0.2, 0.2, 0.19, 0.19],
+        [0, 0, 0, 0.5, 0.5, 0],
+    ]
+    found = table_search(table, beam_size=2, limit=2)
+    assert found == [([5, EOS], -np.log(0.2) / 2), ([5, 4], -np.log(0.2) / 2)]
+
+
+@same_examples
+@given(config=configs, seed=seeds, sentences=source_batches, alpha=alphas, beam_size=st.integers(2, 6))
+def test_n_best_are_sorted_and_distinct_and_begin_with_the_best(config, seed, sentences, alpha, beam_size):
+    model = searching_model(config, seed)
+    limits = [6] * len(sentences)
+    best = search(model, sentences, limits, beam_size, alpha)
+    for n_best in {1, beam_size - 1, beam_size}:
+        found = search(model, sentences, limits, beam_size, alpha, n_best=n_best)
+        for hypotheses, (first,) in zip(found, best, strict=True):
+            assert len(hypotheses) == n_best
+            scores = [hypothesis.score for hypothesis in hypotheses]
+            assert scores == sorted(scores)
+            # A hypothesis that a <pad> ended and one that the limit ended may have the same tokens.
+            ended = [(tuple(hypothesis.token_ids), hypothesis.score) for hypothesis in hypotheses]
+            assert len(set(ended)) == n_best
+            assert hypotheses[0].token_ids.tolist() == first.token_ids.tolist()
+
+
+def test_scores_are_the_costs_of_forcing_the_tokens():
+    model = searching_model(seed=5)
+    for sentence, (ours,) in zip(SENTENCES, search(model, SENTENCES, [9] * 5), strict=True):
+        tokens = torch.tensor([[BOS, *ours.token_ids]])
+        source, length = padded([sentence])
+        with torch.no_grad():
+            logprob = model.output_layer(model(source, length, tokens[:, :-1])).log_softmax(-1)
+        cost = -logprob[0].gather(1, tokens[0, 1:, None]).sum().item()
+        assert ours.score == pytest.approx(cost / len(ours.token_ids), abs=1e-5)
+
+
+def test_a_model_that_says_pad_early_ends_there():
+    model = searching_model(pad_bias=40.0)
+    for (ours,) in search(model, SENTENCES, [9] * 5, 1):
+        assert ours.token_ids.tolist() == []
+        assert ours.attention.shape == (0, 7)
+        assert ours.score == pytest.approx(0, abs=1e-5)
+
+
+def test_a_pad_among_the_hypotheses_costs_what_it_costs_and_is_not_returned():
+    seen = set()
+    for seed in range(6):
+        model = searching_model(seed=seed, pad_bias=2.0, eos_bias=1.0)
+        for sentence, ours in zip(SENTENCES, search(model, SENTENCES, [6] * 5, 5, n_best=5), strict=True):
+            for hypothesis, plain in zip(ours, plain_beam_search(model, sentence, 6, 5), strict=True):
+                check_hypothesis(hypothesis, plain, len(sentence), 1.0, 0.0)
+                seen.add(plain.tokens[-1])
+    assert {PAD, EOS} < seen
+
+
+def test_special_tokens_are_searched_like_any_other():
+    model = searching_model()
+    with torch.no_grad():
+        model.output_layer.bias[BOS] += 60
+    assert search(model, [[5, 6]], [4], 3)[0][0].token_ids.tolist() == [BOS] * 4
+
+
+def test_the_widest_beam_is_one_less_than_the_vocabulary():
+    model = searching_model(eos_bias=1.0)
+    for sentence, ours in zip(
+        SENTENCES, search(model, SENTENCES, [5] * 5, TARGET_SIZE - 1, n_best=TARGET_SIZE - 1), strict=True
+    ):
+        for hypothesis, plain in zip(ours, plain_beam_search(model, sentence, 5, TARGET_SIZE - 1), strict=True):
+            check_hypothesis(hypothesis, plain, len(sentence), 1.0, 0.0)
+
+
+def test_the_search_leaves_the_model_alone():
+    model = searching_model(small_config(decoder_layers=2))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    search(model, [[SOURCE_SIZE - 1, 4]], [5])
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not list(model.buffers())
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 40])
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.0, 0.0), (0.6, 2.0), (2.0, 5.0)])
+def test_the_length_penalty_is_that_of_wu(length, alpha, beta):
+    penalty = LengthPenalty(alpha, beta)
+    assert penalty(float(length)) == pytest.approx((beta + length) ** alpha / (beta + 1) ** alpha)
+    assert penalty(torch.tensor([float(length)])).item() == pytest.approx(penalty(float(length)), rel=1e-6)

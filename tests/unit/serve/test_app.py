@@ -1,0 +1,260 @@
+import json
+import logging
+import threading
+import time
+
+import pytest
+
+from s2s_algo.data.pairs import encode_pair
+from s2s_algo.data.record_pb2 import Record
+from s2s_algo.data.recordio import split_framed
+from serve.app import BODY_READ, create_app, serving_of
+from serve.media_types import Format
+from serve.settings import Settings
+from tests.unit.serve.fakes import FakeTranslator, frame, started_app
+
+JSON, LINES, RECORDIO = (format_.value for format_ in Format)
+BODY = b'{"instances": [{"data": "a b"}]}'
+
+
+@pytest.fixture
+def translator():
+    return FakeTranslator()
+
+
+@pytest.fixture
+def client(translator):
+    client = started_app(translator=translator).test_client()
+    translator.calls.clear()
+    yield client
+    translator.gate.set()
+
+
+def error_of(response):
+    assert response.content_type == JSON
+    return response.get_json()["error"]
+
+
+# -- ping
+
+
+def test_ping_is_503_until_the_model_is_loaded_and_then_200_with_an_empty_body():
+    gate = threading.Event()
+
+    def load():
+        assert gate.wait(10)
+        return FakeTranslator()
+
+    app = create_app(load, Settings())
+    client = app.test_client()
+    ready = threading.Event()
+    serving_of(app).service.start(on_ready=ready.set, on_load_failure=print)
+    response = client.get("/ping")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert error_of(response)["code"] == "not_ready"
+    assert client.post("/invocations", data=BODY, content_type=JSON).status_code == 503
+    gate.set()
+    assert ready.wait(10)
+    response = client.get("/ping")
+    assert (response.status_code, response.data) == (200, b"")
+
+
+# -- execution parameters
+
+
+def test_execution_parameters_are_concurrency_and_payload_and_no_strategy(client):
+    assert client.get("/execution-parameters").get_json() == {"MaxConcurrentTransforms": 1, "MaxPayloadInMB": 6}
+
+
+def test_execution_parameters_repeat_what_the_job_says():
+    environment = {"SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": "4", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "20"}
+    client = started_app(Settings.from_environment(environment)).test_client()
+    assert client.get("/execution-parameters").get_json() == {"MaxConcurrentTransforms": 4, "MaxPayloadInMB": 20}
+
+
+# -- invocations
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/endpoints/my-endpoint/invocations"])
+def test_both_paths_translate(client, path):
+    response = client.post(path, data=BODY, content_type=JSON)
+    assert (response.status_code, response.content_type) == (200, JSON)
+    assert response.data == b'{"predictions": [{"target": "b a"}]}'
+
+
+BODIES = {
+    JSON: b'{"instances": [{"data": "a b"}, {"data": ""}, {"data": "c"}]}',
+    LINES: b'{"source": "a b"}\n\n{"source": "c"}\n',
+    RECORDIO: b"".join(frame(encode_pair(source, [])) for source in ([4, 5], [], [6])),
+}
+
+
+@pytest.mark.parametrize("sent", BODIES)
+@pytest.mark.parametrize("accepted", BODIES)
+def test_every_format_is_answered_in_every_other(client, sent, accepted):
+    response = client.post("/invocations", data=BODIES[sent], content_type=sent, headers={"Accept": accepted})
+    assert (response.status_code, response.content_type) == (200, accepted)
+    if accepted == RECORDIO:
+        records = [Record.FromString(payload) for payload in split_framed(response.data)]
+        assert [list(record.features["target"].int32_tensor.values) for record in records] == [[5, 4], [], [6]]
+    else:
+        lines = response.get_json()["predictions"] if accepted == JSON else map(json.loads, response.data.splitlines())
+        assert [line["target"] for line in lines] == ["b a", "", "c"]
+
+
+def test_the_answer_format_is_settled_before_anything_is_decoded(client, translator):
+    response = client.post("/invocations", data=b"not JSON", content_type=JSON, headers={"Accept": "text/csv"})
+    assert response.status_code == 406
+    assert error_of(response)["code"] == "not_acceptable"
+    assert translator.calls == []
+
+
+def test_the_configured_answer_format_counts_if_the_request_leaves_it_open():
+    settings = Settings(default_accept=Format.JSON_LINES)
+    client = started_app(settings).test_client()
+    assert client.post("/invocations", data=BODY, content_type=JSON).data == b'{"target": "b a"}'
+    answer = client.post("/invocations", data=BODY, content_type=JSON, headers={"Accept": JSON})
+    assert answer.content_type == JSON
+
+
+def test_a_matrix_asked_for_in_a_record_comes_in_a_json_answer(client):
+    record = Record()
+    record.features["source"].int32_tensor.values.extend([4, 5])
+    record.configuration = '{"attention_matrix": "true"}'
+    headers = {"Accept": JSON}
+    response = client.post("/invocations", data=record.SerializeToString(), content_type=RECORDIO, headers=headers)
+    assert response.get_json() == {"predictions": [{"target": "b a", "matrix": [[0, 1], [1, 0]]}]}
+
+
+def test_encoded_bodies_are_refused(client):
+    response = client.post("/invocations", data=b"x", content_type=JSON, headers={"Content-Encoding": "gzip"})
+    assert response.status_code == 415
+    assert error_of(response)["message"] == "Content-Encoding 'gzip' is not supported; send the body as it is"
+
+
+def test_a_limit_that_is_set_holds_on_both_sides():
+    client = started_app(Settings(max_body_bytes=len(BODY))).test_client()
+    assert client.post("/invocations", data=BODY, content_type=JSON).status_code == 200
+    response = client.post("/invocations", data=BODY + b" ", content_type=JSON)
+    assert response.status_code == 413
+    assert error_of(response)["code"] == "too_large"
+
+
+# -- errors
+
+
+def test_an_unknown_path_is_404_with_the_routes(client):
+    response = client.get("/nothing")
+    assert response.status_code == 404
+    assert error_of(response) == {
+        "code": "not_found",
+        "message": "there is nothing at '/nothing'; the routes are GET /ping, GET /execution-parameters, "
+        "POST /invocations and POST /endpoints/{name}/invocations",
+        "location": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/invocations"), ("POST", "/ping"), ("PUT", "/endpoints/x/invocations")]
+)
+def test_a_wrong_method_is_405_with_the_allowed_ones(client, method, path):
+    response = client.open(path, method=method)
+    assert response.status_code == 405
+    assert error_of(response)["code"] == "method_not_allowed"
+    assert response.headers["Allow"]
+
+
+def test_a_bug_is_500_with_an_id_and_its_trace_is_in_the_log_alone(client, translator, caplog):
+    translator.errors = [RuntimeError("secret")]
+    with caplog.at_level(logging.INFO):
+        response = client.post("/invocations", data=BODY, content_type=JSON)
+    assert response.status_code == 500
+    error = error_of(response)
+    assert error["code"] == "internal_error"
+    assert "secret" not in response.text
+    request_id = response.headers["X-Request-Id"]
+    assert request_id in error["message"]
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.getMessage() == f"internal error {request_id}"
+    assert "secret" in str(record.exc_info[1])
+
+
+def test_a_full_queue_is_503_with_retry_after_in_under_100_ms(translator):
+    client = started_app(Settings(max_waiting_tokens=2), translator).test_client()
+    translator.calls.clear()
+    translator.gate.clear()
+    answers = []
+
+    def post():
+        answers.append(client.post("/invocations", data=BODY, content_type=JSON).status_code)
+
+    first = threading.Thread(target=post)
+    first.start()
+    while not translator.calls:
+        time.sleep(0.005)
+    started = time.monotonic()
+    response = client.post("/invocations", data=BODY, content_type=JSON)
+    assert time.monotonic() - started < 0.1
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert error_of(response)["code"] == "overloaded"
+    assert client.get("/ping").status_code == 200
+    translator.gate.set()
+    first.join()
+    assert answers == [200]
+
+
+def test_the_deadline_of_a_request_counts_from_its_arrival(translator):
+    client = started_app(Settings(deadline=0.2), translator).test_client()
+    translator.gate.clear()
+    started = time.monotonic()
+    response = client.post("/invocations", data=BODY, content_type=JSON)
+    assert 0.2 <= time.monotonic() - started < 1.0
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert error_of(response)["code"] == "deadline_exceeded"
+    translator.gate.set()
+
+
+def test_without_a_deadline_a_request_waits_as_long_as_it_takes(translator):
+    client = started_app(Settings(deadline=None), translator).test_client()
+    translator.gate.clear()
+    threading.Timer(0.5, translator.gate.set).start()
+    assert client.post("/invocations", data=BODY, content_type=JSON).status_code == 200
+
+
+def test_a_request_that_was_cut_off_for_its_slowness_is_408(client):
+    overrides = {"CONTENT_LENGTH": "1000", BODY_READ: lambda: True}
+    response = client.post("/invocations", data=BODY, content_type=JSON, environ_overrides=overrides)
+    assert response.status_code == 408
+    assert error_of(response)["message"] == (
+        "the request did not arrive within 30 seconds; send it faster or in smaller parts, or allow more time with "
+        "S2S_READ_TIMEOUT_SECONDS"
+    )
+
+
+# -- the log
+
+
+def test_every_request_has_a_line_in_the_log_with_its_id(client, caplog):
+    with caplog.at_level(logging.INFO):
+        response = client.post("/invocations", data=BODY, content_type=JSON)
+    line = caplog.records[-1].getMessage()
+    assert line.startswith("POST /invocations 200 ")
+    assert line.endswith(f"id={response.headers['X-Request-Id']} instances=1 tokens=2")
+
+
+def test_the_line_of_an_error_says_what_was_wrong(client, caplog):
+    with caplog.at_level(logging.INFO):
+        client.post("/invocations", data=b'{"instances": [7]}', content_type=JSON)
+    assert "bad_request: instance 1: the instance is a number; it must be an object" in caplog.records[-1].getMessage()
+
+
+def test_a_path_cannot_forge_lines_of_the_log(client, caplog):
+    with caplog.at_level(logging.INFO):
+        client.get("/x%0a[forged]%0d\x00%ff")
+    assert all(character not in caplog.records[-1].getMessage() for character in "\n\r\x00")
+
+
+def test_health_checks_do_not_fill_the_log(client, caplog):
+    with caplog.at_level(logging.INFO):
+        client.get("/ping")
+    assert caplog.records == []

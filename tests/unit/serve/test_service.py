@@ -1,0 +1,345 @@
+import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from s2s_algo.errors import ClientError
+from serve.problems import (
+    ClientGoneError,
+    DeadlineExceededError,
+    MemoryExhaustedError,
+    NotReadyError,
+    OverloadedError,
+)
+from serve.service import TranslationService
+from tests.unit.serve.fakes import FakeTranslator
+
+A, B, C = 4, 5, 6
+
+
+@pytest.fixture
+def translator():
+    return FakeTranslator()
+
+
+@pytest.fixture
+def service(translator):
+    service = TranslationService(lambda: translator, max_waiting_tokens=100, max_waiting_requests=10)
+    start(service)
+    translator.calls.clear()
+    yield service
+    translator.gate.set()
+    assert service.stop(timeout=10)
+
+
+def start(service):
+    ended = threading.Event()
+    failures = []
+
+    def fail(error):
+        failures.append(error)
+        ended.set()
+
+    service.start(on_ready=ended.set, on_load_failure=fail)
+    assert ended.wait(10)
+    return failures
+
+
+def wait_until(condition):
+    limit = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.005)
+
+
+class Busy:
+    """Keeps the decoder at a sentence while the block runs."""
+
+    def __init__(self, service, translator):
+        self.service, self.translator = service, translator
+
+    def __enter__(self):
+        self.translator.gate.clear()
+        self.pool = ThreadPoolExecutor(20)
+        self.first = self.submit([[A]])
+        wait_until(lambda: self.translator.calls)
+        return self
+
+    def submit(self, *arguments, **options):
+        before = self.service._waiting_requests
+        future = self.pool.submit(self.service.translate, *arguments, **options)
+        wait_until(lambda: future.done() or self.service._waiting_requests > before)
+        return future
+
+    def __exit__(self, *error):
+        self.translator.gate.set()
+        self.pool.shutdown()
+
+
+# -- readiness
+
+
+def test_it_is_ready_once_the_model_is_loaded_and_has_decoded_a_sentence():
+    translator = FakeTranslator()
+    translator.gate.clear()
+    service = TranslationService(lambda: translator, 10, 10)
+    assert not service.is_ready
+    ready = threading.Event()
+    service.start(on_ready=ready.set, on_load_failure=print)
+    wait_until(lambda: translator.calls)
+    assert not service.is_ready
+    with pytest.raises(NotReadyError, match=r"the model is not ready; wait until GET /ping answers 200"):
+        service.translate([[A]])
+    translator.gate.set()
+    assert ready.wait(10)
+    assert service.is_ready
+    assert translator.calls == [[[1, 1]]]
+
+
+def test_a_model_that_cannot_be_loaded_is_reported_and_never_ready():
+    def load():
+        raise ClientError("no model")
+
+    service = TranslationService(load, 10, 10)
+    [failure] = start(service)
+    assert str(failure) == "no model"
+    assert not service.is_ready
+
+
+def test_a_model_that_loads_but_cannot_translate_is_reported_too():
+    translator = FakeTranslator()
+    translator.errors = [RuntimeError("bad weights")]
+    service = TranslationService(lambda: translator, 10, 10)
+    [failure] = start(service)
+    assert str(failure) == "bad weights"
+    assert not service.is_ready
+
+
+# -- answers
+
+
+def test_translations_come_in_the_order_of_the_sources(service):
+    found = service.translate([[A, B], [], [C], [A, B, C]])
+    assert [translation.text for translation in found] == ["b a", "", "c", "c b a"]
+
+
+def test_no_sources_need_no_decoder(service, translator):
+    with Busy(service, translator):
+        assert service.translate([]) == []
+
+
+def test_long_requests_are_cut_into_chunks_of_similar_length(service, translator):
+    sources = [[A] * (1 + number % 100) for number in range(150)]
+    found = service.translate(sources)
+    assert [len(translation.tokens) for translation in found] == [len(source) for source in sources]
+    assert len(translator.calls) > 2
+    for call in translator.calls:
+        assert len(call) <= 64
+        assert sum(map(len, call)) <= 2048
+    lengths = [len(source) for call in translator.calls for source in call]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_a_sentence_longer_than_a_chunk_is_a_chunk_of_its_own(service, translator):
+    service.translate([[A], [B] * 5000])
+    assert [len(call) for call in translator.calls] == [1, 1]
+
+
+def test_requests_are_taken_in_the_order_of_their_arrival(service, translator):
+    with Busy(service, translator) as busy:
+        for token in (B, C, B):
+            busy.submit([[token]])
+    assert translator.calls == [[[A]], [[B]], [[C]], [[B]]]
+
+
+def test_many_threads_get_their_own_answers(service):
+    with ThreadPoolExecutor(8) as pool:
+        lengths = [1 + number % 9 for number in range(60)]
+        found = pool.map(lambda length: service.translate([[A] * length]), lengths)
+        assert [len(translation.tokens) for [translation] in found] == lengths
+
+
+# -- admission
+
+
+def test_requests_beyond_the_token_limit_are_refused_at_once(service, translator):
+    with Busy(service, translator) as busy:
+        waiting = [busy.submit([[A] * 50]), busy.submit([[A] * 49])]
+        started = time.monotonic()
+        with pytest.raises(OverloadedError) as caught:
+            service.translate([[A]])
+        assert time.monotonic() - started < 0.1
+        assert caught.value.message == (
+            "3 requests with 100 source tokens are waiting and this one has 1; the limits are 10 and 100; send it "
+            "again in 5 seconds, or add instances to the endpoint"
+        )
+    assert [len(future.result()) for future in waiting] == [1, 1]
+    assert service.translate([[A]])
+
+
+def test_requests_beyond_the_request_limit_are_refused_at_once(service, translator):
+    with Busy(service, translator) as busy:
+        waiting = [busy.submit([[A]]) for _ in range(9)]
+        with pytest.raises(OverloadedError):
+            service.translate([[A]])
+    assert all(future.result() for future in waiting)
+
+
+def test_empty_sentences_take_a_place_in_the_queue(service, translator):
+    with Busy(service, translator), pytest.raises(OverloadedError):
+        service.translate([[]] * 100)
+
+
+def test_a_request_over_the_limit_is_taken_when_it_is_alone(service):
+    assert len(service.translate([[A] * 10] * 20)) == 20
+
+
+# -- deadlines and clients that leave
+
+
+def test_waiting_ends_at_the_deadline_and_the_request_is_never_decoded(service, translator):
+    with Busy(service, translator):
+        started = time.monotonic()
+        with pytest.raises(DeadlineExceededError, match="not ready in time; send fewer or shorter instances"):
+            service.translate([[B]], deadline=started + 0.3)
+        assert 0.3 <= time.monotonic() - started < 1.0
+    assert service.translate([[C]])
+    assert [[B]] not in translator.calls
+
+
+def test_a_request_that_expires_between_chunks_is_not_decoded_further(service, translator):
+    translator.gate.clear()
+    with pytest.raises(DeadlineExceededError):
+        service.translate([[A]] * 200, deadline=time.monotonic() + 0.2)
+    translator.gate.set()
+    assert service.translate([[C]])
+    assert [len(call) for call in translator.calls] == [64, 1]
+
+
+def test_a_client_that_leaves_while_its_request_is_queued_costs_nothing(service, translator):
+    gone = threading.Event()
+    with Busy(service, translator) as busy:
+        future = busy.submit([[B]], is_abandoned=gone.is_set)
+        gone.set()
+        with pytest.raises(ClientGoneError):
+            future.result(5)
+        assert service._waiting_requests == 1
+    assert service.translate([[C]])
+    assert [[B]] not in translator.calls
+
+
+def test_a_client_that_left_is_noticed_by_the_decoder_before_the_next_chunk(service, translator):
+    gone = threading.Event()
+    with Busy(service, translator) as busy:
+        busy.submit([[B]], is_abandoned=gone.is_set)
+        gone.set()
+        translator.gate.set()  # before the waiting thread looks again
+    assert [[B]] not in translator.calls
+
+
+def test_deadlines_do_not_follow_the_clock_on_the_wall(service, translator, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 0.0 if time.monotonic_ns() % 2 else 1e12)
+    assert service.translate([[A]], deadline=time.monotonic() + 30)
+
+
+def test_time_is_that_of_the_given_clock(translator):
+    now = [1000.0]
+    service = TranslationService(lambda: translator, 100, 10, clock=lambda: now[0])
+    start(service)
+    translator.calls.clear()
+    with Busy(service, translator) as busy:
+        assert service.busy_seconds() == 0
+        future = busy.submit([[B]], deadline=1050.0)
+        now[0] += 49
+        assert service.busy_seconds() == 49
+        time.sleep(0.3)
+        assert not future.done()
+        now[0] += 2
+        with pytest.raises(DeadlineExceededError):
+            future.result(5)
+    assert service.busy_seconds() == 0
+    service.stop(5)
+
+
+def test_draining_lowers_the_deadline_of_what_waits(service, translator):
+    with Busy(service, translator) as busy:
+        future = busy.submit([[B]], deadline=math.inf)
+        service.drain(0.1)
+        with pytest.raises(DeadlineExceededError, match="the server is shutting down and cannot finish this request"):
+            future.result(5)
+
+
+# -- errors of the decoder
+
+
+def test_an_error_fails_its_request_alone(service, translator):
+    translator.errors = [RuntimeError("boom")]
+    with pytest.raises(RuntimeError, match="boom"):
+        service.translate([[A]])
+    assert service.translate([[A]])
+    assert service.is_ready
+
+
+def test_a_client_error_of_the_model_stays_one(service, translator):
+    translator.errors = [ClientError("beam too wide")]
+    with pytest.raises(ClientError, match="beam too wide"):
+        service.translate([[A]])
+
+
+def test_a_model_that_fails_the_trial_after_an_error_is_given_up(service, translator):
+    translator.errors = [RuntimeError("device-side assert"), RuntimeError("device-side assert")]
+    with pytest.raises(RuntimeError):
+        service.translate([[A]])
+    wait_until(service.has_failed)
+    assert not service.is_ready
+    with pytest.raises(NotReadyError):
+        service.translate([[A]])
+
+
+def test_requests_that_wait_when_the_model_is_given_up_are_told_at_once(service, translator):
+    with Busy(service, translator) as busy:
+        waiting = busy.submit([[B]])
+        translator.errors = [RuntimeError("1"), RuntimeError("2")]
+    with pytest.raises(NotReadyError, match="the server is shutting down; send the request again"):
+        waiting.result(5)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+        torch.OutOfMemoryError("a new wording"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+    ],
+)
+def test_a_chunk_that_is_too_large_for_the_memory_is_tried_again_in_parts(service, translator, error):
+    translator.errors = [error, error, None]
+    assert [found.text for found in service.translate([[A], [B], [C], [A, B]])] == ["a", "b", "c", "b a"]
+    assert [len(call) for call in translator.calls] == [4, 2, 1, 1, 2]
+
+
+def test_a_sentence_that_is_too_large_alone_is_an_error_and_the_server_lives(service, translator):
+    translator.errors = [torch.OutOfMemoryError("CUDA out of memory")] * 2
+    with pytest.raises(MemoryExhaustedError, match="a sentence of 3 source tokens needs more memory than there is"):
+        service.translate([[A, B, C], [A]])
+    assert service.translate([[A]])
+
+
+# -- the end
+
+
+def test_stopping_ends_the_decoder_and_tells_those_who_wait(service, translator):
+    with Busy(service, translator) as busy:
+        waiting = busy.submit([[B]])
+        assert not service.stop(timeout=0.05)
+        translator.gate.set()
+        with pytest.raises(NotReadyError):
+            waiting.result(5)
+        assert busy.first.result(5)
+    assert service.stop(timeout=5)
+    assert not service.has_failed()

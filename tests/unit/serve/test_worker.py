@@ -1,0 +1,164 @@
+import os
+import socket
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from gunicorn.errors import HaltServer
+
+from serve.gunicorn_conf import child_exit
+from serve.socket_deadlines import READING, WRITING, SocketDeadlines, linger
+from serve.worker import FailureCode
+
+# -- slow clients
+
+
+@pytest.fixture
+def pair():
+    ours, theirs = socket.socketpair()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+@pytest.fixture
+def now():
+    return [100.0]
+
+
+@pytest.fixture
+def deadlines(now):
+    return SocketDeadlines(seconds=30, clock=lambda: now[0])
+
+
+def test_a_socket_that_is_read_for_too_long_ends_but_can_still_be_answered(pair, now, deadlines):
+    ours, theirs = pair
+    deadlines.begin(ours, READING)
+    now[0] += 29.9
+    deadlines.cut_expired()
+    ours.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        ours.recv(1)
+    now[0] += 0.1
+    deadlines.cut_expired()
+    assert ours.recv(1) == b""
+    ours.send(b"408")
+    assert theirs.recv(3) == b"408"
+    assert deadlines.end(ours)
+
+
+def test_bytes_that_trickle_in_do_not_move_the_deadline(pair, now, deadlines):
+    ours, theirs = pair
+    deadlines.begin(ours, READING)
+    for _ in range(30):
+        now[0] += 1
+        theirs.send(b"x")
+        assert ours.recv(1) == b"x"
+        deadlines.cut_expired()
+    assert ours.recv(1) == b""
+
+
+def test_a_socket_that_is_written_for_too_long_ends_both_ways(pair, now, deadlines):
+    ours, _ = pair
+    deadlines.begin(ours, WRITING)
+    now[0] += 30
+    deadlines.cut_expired()
+    with pytest.raises(BrokenPipeError):
+        ours.send(b"x")
+
+
+def test_a_phase_that_ended_is_not_cut(pair, now, deadlines):
+    ours, theirs = pair
+    deadlines.begin(ours, READING)
+    assert not deadlines.end(ours)
+    now[0] += 100
+    deadlines.cut_expired()
+    theirs.send(b"x")
+    assert ours.recv(1) == b"x"
+
+
+def test_a_socket_that_the_client_or_we_closed_is_no_problem(pair, now, deadlines):
+    ours, theirs = pair
+    deadlines.begin(ours, READING)
+    deadlines.begin(theirs, READING)
+    ours.close()
+    now[0] += 100
+    deadlines.cut_expired()
+    assert deadlines.end(theirs)
+
+
+def test_a_kept_connection_starts_each_request_with_fresh_time(pair, now, deadlines):
+    ours, _ = pair
+    deadlines.begin(ours, READING)
+    now[0] += 30
+    deadlines.cut_expired()
+    deadlines.end(ours)
+    deadlines.begin(ours, READING)
+    assert not deadlines.end(ours)
+
+
+def test_lingering_waits_for_the_client_to_close_and_throws_its_bytes_away(pair):
+    ours, theirs = pair
+    theirs.send(b"too late")
+    threading.Timer(0.1, theirs.close).start()
+    started = time.monotonic()
+    linger(ours, seconds=10)
+    assert 0.1 <= time.monotonic() - started < 5
+
+
+def test_lingering_has_an_end_and_leaves_nothing_to_wait_for(pair):
+    ours, theirs = pair
+    linger(ours, seconds=0.1)
+    assert theirs.recv(1) == b""
+    ours.settimeout(10)
+    assert ours.recv(1) == b""
+
+
+def test_lingering_takes_a_bounded_number_of_bytes(pair):
+    ours, theirs = pair
+    theirs.send(b"x" * 100)
+    started = time.monotonic()
+    linger(ours, seconds=10, most_bytes=50)
+    assert time.monotonic() - started < 5
+
+
+def test_lingering_on_a_closed_socket_is_no_problem(pair):
+    ours, _ = pair
+    ours.close()
+    linger(ours, seconds=10)
+
+
+# -- how the server ends
+
+
+def test_the_failure_code_of_a_process_is_seen_by_the_one_that_forked_it():
+    code = FailureCode()
+    assert code.get() == 3
+    child = os.fork()
+    if child == 0:
+        code.set(2)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert code.get() == 2
+
+
+def process_with(code):
+    failure_code = FailureCode()
+    failure_code.set(code)
+    return SimpleNamespace(failure_code=failure_code)
+
+
+@pytest.mark.parametrize("code", [1, 2, 3])
+def test_a_process_that_could_not_load_the_model_ends_the_server_with_its_code(code):
+    with pytest.raises(HaltServer) as caught:
+        child_exit(SimpleNamespace(LISTENERS=["socket"]), process_with(code))
+    assert caught.value.exit_status == code
+
+
+def test_a_process_that_served_is_replaced():
+    child_exit(SimpleNamespace(LISTENERS=["socket"]), process_with(0))
+
+
+def test_a_server_that_is_being_stopped_does_not_fail_because_it_was_still_loading():
+    child_exit(SimpleNamespace(LISTENERS=[]), process_with(3))
