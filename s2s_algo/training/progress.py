@@ -29,7 +29,6 @@ class Progress:
         self._started = self._spoken = self._speed_since = clock()
         self._first_update = self._spoken_update = state.updates
         self._speed_samples = state.samples
-        self._share_at_start = stopping.share_done(state, 0.0)
         self._target_tokens = 0
 
     def updated(self, state: TrainState, target_tokens: int, batches: int) -> None:
@@ -62,7 +61,7 @@ class Progress:
                 self._target_tokens / seconds,
                 state.epoch + 1,
                 100 * state.position / batches,
-                self._remaining(state, state.position / batches, now),
+                self._remaining(state, batches, now),
             )
             self._speak(now, state.updates)
 
@@ -82,9 +81,9 @@ class Progress:
     def _speak(self, now: float, updates: int) -> None:
         self._spoken, self._spoken_update, self._target_tokens = now, updates, 0
 
-    def _remaining(self, state: TrainState, epoch_share: float, now: float) -> str:
-        share = self._stopping.share_done(state, epoch_share)
-        if share is None or self._share_at_start is None or share <= self._share_at_start:
+    def _remaining(self, state: TrainState, batches: int, now: float) -> str:
+        left = self._stopping.updates_left(state, batches)
+        if left is None:
             return f"until {self._stopping.patience} checkpoints bring no improvement"
-        seconds = (now - self._started) * (1 - share) / (share - self._share_at_start)
-        return f"ETA {timedelta(seconds=round(seconds))}"
+        seconds_per_update = (now - self._started) / (state.updates - self._first_update)
+        return f"ETA {timedelta(seconds=round(left * seconds_per_update))}"

@@ -44,11 +44,16 @@ class StoppingRule:
     def _limits(self) -> str:
         return f"Maximum # of updates ({self.max_updates}) or epochs ({self.max_epochs}) reached."
 
-    def share_done(self, state: TrainState, epoch_share: float) -> float | None:
-        """How much of the job is done, 0 to 1, as far as its limits tell; ``None`` if only patience will end it."""
-        shares = []
+    def updates_left(self, state: TrainState, batches: int) -> int | None:
+        """How many updates the limits still allow; ``None`` if only patience will end the job.
+
+        Args:
+            state: Of the job.
+            batches: Batches of an epoch.
+        """
+        left = []
         if self.max_updates is not None:
-            shares.append(state.updates / self.max_updates)
+            left.append(self.max_updates - state.updates)
         if self.max_epochs is not None:
-            shares.append((state.epoch + epoch_share) / self.max_epochs)
-        return min(max(shares), 1.0) if shares else None
+            left.append((self.max_epochs - state.epoch) * batches - state.position)
+        return max(min(left), 0) if left else None

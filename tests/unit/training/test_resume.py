@@ -173,7 +173,7 @@ def test_stops_after_every_few_steps_change_nothing(setting, tmp_path):
 
 def test_a_damaged_newest_checkpoint_costs_only_its_updates(setting, tmp_path, caplog):
     raw, _, expected = setting
-    begun = interrupted(tmp_path, raw, 9)
+    begun = interrupted(tmp_path, raw, 11)
     newest, older = begun.job.store.stored()[::-1][:2]
     damaged = begun.job.store.folder(newest) / "training.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1])
@@ -190,7 +190,7 @@ SHORT = COMMON | {"max_num_batches": "6", "checkpoint_frequency_num_batches": "2
 
 def test_a_resumed_job_says_where_it_goes_on(tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    begun = interrupted(tmp_path, SHORT, 9)
+    begun = interrupted(tmp_path, SHORT, 12)
     job(tmp_path, SHORT)
     folder = tmp_path / "checkpoints" / "checkpoint-000000005"
     assert begun.state.updates == 5
@@ -213,7 +213,7 @@ def test_a_stop_before_the_first_update_leaves_no_checkpoint(tmp_path):
 
 
 def test_the_time_of_training_is_that_of_all_runs(tmp_path):
-    begun = interrupted(tmp_path, SHORT, 9)
+    begun = interrupted(tmp_path, SHORT, 12)
     before = begun.state.seconds
     assert before > 0
     again = job(tmp_path, SHORT)
@@ -241,7 +241,7 @@ def test_raised_limits_let_a_finished_job_go_on(tmp_path):
 
 
 def test_checkpoints_of_other_settings_are_refused(tmp_path):
-    begun = interrupted(tmp_path, SHORT, 9)
+    begun = interrupted(tmp_path, SHORT, 12)
     with pytest.raises(ClientError) as caught:
         job(tmp_path, SHORT | {"learning_rate": "0.2", "batch_size": "5"})
     assert str(caught.value) == (
@@ -252,7 +252,7 @@ def test_checkpoints_of_other_settings_are_refused(tmp_path):
 
 
 def test_checkpoints_of_other_data_are_refused(tmp_path):
-    interrupted(tmp_path, SHORT, 9)
+    interrupted(tmp_path, SHORT, 12)
     other = {**PAIRS, "train_pairs": PAIRS["train_pairs"][:-1]}
     with pytest.raises(ClientError, match="belongs to another job: the train channel changed"):
         assemble_job(tmp_path, SHORT, **other)
