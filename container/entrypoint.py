@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from container.signals import StopSignal
+
 _USAGE = "usage: docker run IMAGE train|serve"
 
 
@@ -12,9 +14,12 @@ def main(arguments: Sequence[str]) -> int:
     """Runs a command; returns the exit code."""
     match list(arguments):
         case ["train"]:
+            # First of all: until someone listens, process 1 of a container loses the signal that ends it.
+            stop = StopSignal()
+            stop.install()
             from container.train import run as run_training
 
-            return run_training()
+            return run_training(stop)
         case ["serve"]:
             from container.serve import run as run_server
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from pathlib import Path
 from typing import Any, NoReturn
 
 from flask import Flask
@@ -16,6 +15,7 @@ from gunicorn.glogging import Logger
 
 from container.logging import configure_logging
 from container.paths import Paths
+from container.threads import thread_settings
 from s2s_algo.errors import ClientError
 from serve.app import create_app, load_translator
 from serve.settings import Settings
@@ -35,26 +35,9 @@ def run(application: str = "container.serve:application()") -> NoReturn:
     except ClientError as error:
         logger.critical("%s: %s", error.family, error)
         sys.exit(error.exit_code)
-    # Read when torch is loaded: more threads than cores would wait for each other.
-    per_process = str(max(1, available_cores() // settings.workers))
-    threads = {"OMP_NUM_THREADS": per_process, "MKL_NUM_THREADS": per_process}
     command = [sys.executable, "-m", "gunicorn", "--config", "python:serve.gunicorn_conf"]
     command += ["--logger-class", f"{__name__}.{ServerLogger.__name__}", application]
-    os.execve(sys.executable, command, threads | os.environ)  # noqa: S606
-
-
-def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Returns how many cores this container may use, which can be fewer than the machine has.
-
-    Args:
-        quota: The file with the CPU quota of the control group, such as ``200000 100000`` for two cores.
-    """
-    cores = len(os.sched_getaffinity(0))
-    try:
-        allowed, period = quota.read_text().split()
-        return max(1, min(cores, int(allowed) // int(period)))
-    except (OSError, ValueError):  # no such file, or "max": no quota
-        return cores
+    os.execve(sys.executable, command, thread_settings(settings.workers) | os.environ)  # noqa: S606
 
 
 def application() -> Flask:

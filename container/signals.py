@@ -16,17 +16,21 @@ class StopSignal:
 
     def __init__(self) -> None:
         self._requested = False
-        self._deferred = False
+        self._deferred = True
 
     def install(self) -> None:
-        """Begins to listen. Process 1 of a container ignores SIGTERM otherwise."""
+        """Begins to listen; as yet only ``check`` raises. Process 1 of a container ignores SIGTERM otherwise."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
+
+    def interrupt(self) -> None:
+        """From now on a signal raises wherever the program is."""
+        self._deferred = False
+        self.check()
 
     def defer(self) -> None:
         """From now on only ``check`` raises."""
         self._deferred = True
-        self.check()
 
     def check(self) -> None:
         """Raises ``StopRequested`` if the signal came."""

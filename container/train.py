@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from container.logging import configure_logging
 from container.paths import Paths
 from container.resources import Resources, read_resources
 from container.signals import StopSignal
+from container.threads import thread_settings
 from s2s_algo.data.channels import Channels, read_channels
 from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.errors import ClientError, PlatformError
@@ -25,14 +27,17 @@ logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 
-def run() -> int:
-    """Runs the job that the platform's files describe; returns the exit code."""
+def run(stop: StopSignal) -> int:
+    """Runs the job that the platform's files describe; returns the exit code.
+
+    Args:
+        stop: Listens already.
+    """
     paths = Paths.from_environment()
-    stop = StopSignal()
     try:
-        stop.install()
         configure_logging()
         logger.info("Docker entrypoint called with argument(s): train")
+        stop.interrupt()
         paths.failure.unlink(missing_ok=True)
         _train(paths, stop)
     except StopRequested:
@@ -46,11 +51,14 @@ def _train(paths: Paths, stop: StopSignal) -> None:
     hyperparameters, resources, channels, vocabularies = _check(paths)
     _ensure_writable(paths.model)
     checkpoints = _checkpoint_folder(paths)
+    for name, value in thread_settings().items():
+        os.environ.setdefault(name, value)
     # Only now, since importing torch takes seconds and a wrong job shall fail at once.
     from s2s_algo.checkpoints.artifact import save_artifact
     from s2s_algo.training.assembly import assemble
     from s2s_algo.training.trainer import train
 
+    stop.check()  # libraries swallow exceptions while they are imported
     with tempfile.TemporaryDirectory(prefix="s2s-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
         assembled = assemble(
@@ -104,7 +112,7 @@ def _check(paths: Paths) -> tuple[Hyperparameters, Resources, Channels, tuple[Vo
 
 
 def _checkpoint_folder(paths: Paths) -> Path | None:
-    """Where checkpoints outlive the container: only if the folder was mounted."""
+    """Where checkpoints outlive the container: only if a folder was mounted or named for them."""
     folder = paths.checkpoints
     if paths.checkpoint_config.exists():
         try:
@@ -115,7 +123,7 @@ def _checkpoint_folder(paths: Paths) -> Path | None:
                 f'not readable ({error}). It must be a JSON object such as {{"LocalPath": "/opt/ml/checkpoints"}}.',
                 where=str(paths.checkpoint_config),
             ) from error
-    if not folder.is_dir():
+    elif not folder.is_dir():
         return None
     _ensure_writable(folder)
     return folder

@@ -194,7 +194,8 @@ def _routing_problem(error: HTTPException) -> Problem:
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.id
     problem: Problem | None = g.get("problem")
-    level = logging.DEBUG if request.path == "/ping" else logging.INFO
+    is_routine = request.path == "/ping" and response.status_code == 200
+    level = logging.DEBUG if is_routine else logging.INFO
     logger.log(
         level,
         "%s %s %d %.0f ms id=%s instances=%d tokens=%d%s",

@@ -245,6 +245,7 @@ class TranslationService:
     # -- in the decoding thread ------------------------------------------------------------------------------------
 
     def _run(self, on_ready: Callable[[], None], on_load_failure: Callable[[Exception], None]) -> None:
+        logger.info("loading the model")
         started = self._clock()
         try:
             translator = self._load()

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 
 from s2s_algo.data.channels import Channels, RecordChannel, VocabularyFiles
+from s2s_algo.data.corpus import Corpus, Sequences
 from s2s_algo.data.pairs import encode_pair
 from s2s_algo.data.recordio import write_record
 from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
 from s2s_algo.hyperparameters import validate
+from s2s_algo.model.seq2seq import Seq2Seq
+from s2s_algo.training import trainer
 from s2s_algo.training.assembly import Assembled, assemble
+from s2s_algo.training.data import BatchSource
+from s2s_algo.training.loss import Totals
 from s2s_algo.training.trainer import train
+from s2s_algo.training.validation import Watch
 
 Pairs = Sequence[tuple[Sequence[int], Sequence[int]]]
 
@@ -52,6 +62,16 @@ def draw_pairs(count: int, seed: int = 0, shortest: int = 1, longest: int = 9) -
 
 TRAIN = draw_pairs(14, seed=1)
 VALIDATION = draw_pairs(7, seed=2)
+
+
+def corpus_of(pairs: Pairs) -> Corpus:
+    """A corpus in memory."""
+    return Corpus(*(_sequences(side) for side in zip(*pairs, strict=True)))
+
+
+def _sequences(lists: Sequence[Sequence[int]]) -> Sequences:
+    offsets = np.cumsum([0, *map(len, lists)], dtype=np.int64)
+    return Sequences(np.array([token for tokens in lists for token in tokens], np.int32), offsets)
 
 
 def write_channels(folder: Path, train_pairs: Pairs, validation_pairs: Pairs) -> Channels:
@@ -128,3 +148,18 @@ def differing(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tens
 
 def _bits(tensor: torch.Tensor) -> tuple[torch.Size, bytes]:
     return tensor.shape, tensor.detach().numpy().tobytes()
+
+
+def script_validation(
+    monkeypatch: pytest.MonkeyPatch, perplexities: Sequence[float] = (), accuracies: Sequence[float] = ()
+) -> None:
+    """Makes up what validation finds at the checkpoints to come; the last value stays."""
+    found = itertools.count()
+
+    def evaluate(model: Seq2Seq, data: BatchSource, watch: Watch) -> Totals:
+        checkpoint = next(found)
+        perplexity = perplexities[min(checkpoint, len(perplexities) - 1)] if perplexities else 2.0
+        accuracy = accuracies[min(checkpoint, len(accuracies) - 1)] if accuracies else 0.5
+        return Totals(1000 * math.log(perplexity), round(1000 * accuracy), 1000)
+
+    monkeypatch.setattr(trainer, "evaluate", evaluate)

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Folders that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -47,21 +47,18 @@ def new_folder(final: Path) -> Iterator[Path]:
                 _flush(file)
             _flush(temporary)
             if final.exists():
-                shutil.rmtree(final)
-            temporary.rename(final)
+                # Set aside rather than removed, so that there is hardly a moment without either of the two.
+                replaced = final.with_name(f"{final.name}.replaced{TEMPORARY_SUFFIX}")
+                shutil.rmtree(replaced, ignore_errors=True)
+                final.rename(replaced)
+                temporary.rename(final)
+                shutil.rmtree(replaced, ignore_errors=True)
+            else:
+                temporary.rename(final)
             _flush(final.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-
-
-def write_file(path: Path, text: str) -> None:
-    """Writes a file that is replaced whole."""
-    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
-    with writing(path):
-        temporary.write_text(text, encoding="utf-8")
-        _flush(temporary)
-        temporary.replace(path)
 
 
 def _flush(path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
-from s2s_algo.checkpoints.atomic import new_folder
+from s2s_algo.checkpoints.atomic import TEMPORARY_SUFFIX, new_folder, writing
 from s2s_algo.checkpoints.retention import to_keep
 from s2s_algo.checkpoints.tensors import load_tensors, save_tensors
 from s2s_algo.errors import ClientError
@@ -100,14 +100,21 @@ class CheckpointStore:
         return Snapshot(load_tensors(folder / WEIGHTS_FILE), load_tensors(folder / _TRAINING_FILE), values)
 
     def retain(self, best: int) -> None:
-        """Removes checkpoints that nobody needs any more: see ``retention``."""
+        """Removes checkpoints that nobody needs any more (see ``retention``), and what killed runs left half done.
+
+        Raises:
+            PlatformError: The disk refuses.
+        """
         stored = self.stored()
         for updates in sorted(set(stored) - to_keep(stored, best)):
             # Renamed first: a half-removed folder must not look like a checkpoint.
             doomed = self.folder(updates)
-            grave = doomed.with_name(f"removed-{doomed.name}")
-            doomed.rename(grave)
-            shutil.rmtree(grave, ignore_errors=True)
+            grave = doomed.with_name(f"{doomed.name}.removed{TEMPORARY_SUFFIX}")
+            with writing(doomed):
+                shutil.rmtree(grave, ignore_errors=True)
+                doomed.rename(grave)
+        for leftover in self.root.glob(f"checkpoint-*{TEMPORARY_SUFFIX}"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _sum(file: Path) -> str:

@@ -221,7 +221,7 @@ class Record(_message.Message):
     CONFIGURATION_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     metadata: _builtins.str
-    """JSON text about the record; answers carry the attention matrix here."""
+    """JSON text about the record."""
     configuration: _builtins.str
     """JSON text with settings for this record alone; requests only."""
     @_builtins.property

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from s2s_algo.checkpoints.store import Snapshot
 from s2s_algo.checkpoints.tensors import fill
@@ -102,7 +101,7 @@ def restore(
             torch.cuda.set_rng_state(snapshot.training["random/cuda"], model.device)
         # (5) Counters.
         return TrainState.from_json(values["state"])
-    except (KeyError, TypeError, AttributeError, ValidationError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ClientError(
             f"the checkpoint is not one of this version ({error}). Give the job an empty checkpoint folder.",
             where=where,

@@ -50,5 +50,9 @@ class TrainState:
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
-        """Takes over what ``to_json`` gave; raises pydantic's ValidationError for anything else."""
-        return TypeAdapter(cls).validate_python(values)
+        """Takes over what ``to_json`` gave; raises ValueError for anything else."""
+        state = TypeAdapter(cls).validate_python(values)
+        # What is missing has silently become its default, and what is foreign was left out.
+        if state.to_json() != values:
+            raise ValueError("counters are missing or unknown")
+        return state

@@ -216,9 +216,10 @@ def _not_finite(job: TrainingJob, what: str) -> ClientError:
         for name, weight in job.model.named_parameters()
         if weight.grad is not None and not weight.grad.isfinite().all()
     ]
-    first = ", ".join((weights or gradients)[:3]) or "none of the weights"
+    first = ", ".join((weights or gradients)[:3])
+    cause = f"not finite first: {first}" if first else "all weights and gradients are finite"
     return ClientError(
-        f"{what}; not finite first: {first}. "
+        f"{what}; {cause}. "
         "Training has diverged: lower learning_rate, or set clip_gradient to a positive value. "
         "The best checkpoint so far is kept."
     )

@@ -218,7 +218,7 @@ def test_a_full_queue_refuses_at_once_and_ping_stays_quick(start_server):
     assert [status for status, _, _ in answers] == [200] * 2 + [503] * 8
     assert {retry_after for status, _, retry_after in answers if status == 503} == {"5"}
     assert answers[2][1] < 0.1  # the quickest; the others wait for each other's Python
-    assert all(seconds < 0.5 for status, seconds, _ in answers if status == 503)
+    assert all(seconds < 1 for status, seconds, _ in answers if status == 503)
 
 
 def test_more_waiting_requests_than_half_the_threads_leave_threads_for_ping(start_server):

@@ -1,5 +1,6 @@
 """The container's own command on a model of random weights."""
 
+import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,7 @@ import torch
 from s2s_algo.checkpoints.artifact import Artifact, InferenceConfig, save_artifact
 from s2s_algo.data.pairs import encode_pair
 from s2s_algo.data.record_pb2 import Record
-from s2s_algo.data.recordio import split_framed
+from s2s_algo.data.recordio import split_framed, write_record
 from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.model.config import (
@@ -58,14 +59,23 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(start_server, folder):
     start = "import sys; from container.entrypoint import main; sys.exit(main(['serve']))"
-    server = start_server(start, SAGEMAKER_BASE_DIR=str(folder.parent), OMP_NUM_THREADS="1")
+    server = start_server(start, SAGEMAKER_BASE_DIR=str(folder.parent))
     server.wait_for_ping(200)
     return server
 
 
 @pytest.fixture(scope="module")
 def expected(folder):
-    return Translator.load(folder).translate([SOURCE.encode(text) for text in TEXTS])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more would compete with those of the server
+    yield Translator.load(folder).translate([SOURCE.encode(text) for text in TEXTS])
+    torch.set_num_threads(threads)
+
+
+def framed(ids):
+    stream = io.BytesIO()
+    write_record(stream, encode_pair(ids, []))
+    return stream.getvalue()
 
 
 def post(server, body, content_type, accept="*/*"):
@@ -89,16 +99,6 @@ def test_the_formats_answer_with_one_and_the_same_translation(server, expected):
     payloads = split_framed(post(server, frames, "application/x-recordio-protobuf").content)
     ids = [tuple(Record.FromString(payload).features["target"].int32_tensor.values) for payload in payloads]
     assert ids == [translation.token_ids for translation in expected]
-
-
-def framed(ids):
-    import io
-
-    from s2s_algo.data.recordio import write_record
-
-    stream = io.BytesIO()
-    write_record(stream, encode_pair(ids, []))
-    return stream.getvalue()
 
 
 def test_a_matrix_has_a_row_per_target_token_and_a_column_per_source_token_and_rows_sum_to_one(server):

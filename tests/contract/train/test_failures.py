@@ -79,7 +79,9 @@ def test_a_disk_without_room_for_the_model_fails_the_job_and_leaves_no_half_mode
 
 
 def test_a_diverging_job_names_tensors_and_exports_the_best_checkpoint_before(jobs, opt_ml):
-    opt_ml.configure("hyperparameters.json", {**DIVERGING, "checkpoint_frequency_num_batches": "5", "checkpoint_threshold": "9"})
+    opt_ml.configure(
+        "hyperparameters.json", {**DIVERGING, "checkpoint_frequency_num_batches": "5", "checkpoint_threshold": "9"}
+    )
     opt_ml.checkpoints.mkdir()
     job = jobs.run(opt_ml)
     assert job.exit_code == 2

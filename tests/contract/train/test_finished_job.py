@@ -1,4 +1,4 @@
-"""What a job that ends well leaves behind: an artifact that stands alone, and a log that people and programs can read."""
+"""What a job that ends well leaves: an artifact that stands alone, and a log that people and programs can read."""
 
 import json
 import math
@@ -233,5 +233,3 @@ def test_the_artifact_loads_without_the_container_and_has_the_scores_of_the_best
     for name, value in json.loads(evaluated.stdout).items():
         assert value == pytest.approx(best[f"validation_{name}"], rel=1e-5), name
         assert value != pytest.approx(last[f"validation_{name}"], rel=1e-3), name
-
-

@@ -1,8 +1,13 @@
 """SIGTERM at any time: the job ends in seconds with exit code 0, and keeps what it has learnt."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -45,14 +50,13 @@ def updates_of(job):
         pytest.param("Training on ", id="loading"),
     ],
 )
-def test_a_stop_before_training_leaves_no_model(jobs, opt_ml, moment, record_property):
+def test_a_stop_before_training_leaves_no_model(jobs, opt_ml, moment):
     # So many pairs that they take a while to read.
     opt_ml.put("train/train.rec", 100 * framed(random_pairs(200, seed=1)))
     job = jobs.start_cold(opt_ml)
     job.wait_for(moment)
     job.terminate()
     ended = job.wait()
-    record_property("stop_seconds", ended.stop_seconds)
     assert_stopped(ended)
     assert NOTHING in ended.messages
     assert "Training started." not in ended.messages
@@ -60,7 +64,7 @@ def test_a_stop_before_training_leaves_no_model(jobs, opt_ml, moment, record_pro
 
 
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
-def test_a_stop_during_updates_leaves_a_model_that_translates(jobs, opt_ml, twice, record_property):
+def test_a_stop_during_updates_leaves_a_model_that_translates(jobs, opt_ml, twice):
     opt_ml.configure("hyperparameters.json", {**ENDLESS, "checkpoint_frequency_num_batches": "1000000"})
     job = jobs.start(opt_ml)
     job.wait_for(r"Epoch\[\d+\] Batch")
@@ -68,7 +72,6 @@ def test_a_stop_during_updates_leaves_a_model_that_translates(jobs, opt_ml, twic
     if twice:
         job.terminate()
     ended = job.wait()
-    record_property("stop_seconds", ended.stop_seconds)
     assert_stopped(ended)
     assert updates_of(ended) >= 50
     assert f"The model is in {opt_ml.model}" in ended.messages
@@ -90,24 +93,17 @@ def test_a_stop_after_checkpoints_leaves_the_best_of_them(jobs, opt_ml):
 
 
 @pytest.mark.parametrize("work", ["validation", "BLEU"])
-def test_a_stop_during_an_evaluation_does_not_wait_for_its_end(jobs, opt_ml, work, record_property):
-    # The line about 50 updates is the last one before an evaluation of minutes.
-    opt_ml.configure(
-        "hyperparameters.json",
-        {
-            **ENDLESS,
-            "checkpoint_frequency_num_batches": "50",
-            "bleu_sample_size": "0" if work == "validation" else "-1",
-            "batch_size": "1" if work == "validation" else "512",
-            "beam_size": "15",
-        },
-    )
-    opt_ml.put("validation/val.rec", 100 * framed(random_pairs(300, seed=2)))
+def test_a_stop_during_an_evaluation_does_not_wait_for_its_end(jobs, opt_ml, work):
+    evaluation = {"checkpoint_frequency_num_batches": "50", "bleu_sample_size": "-1", "beam_size": "15"}
+    opt_ml.configure("hyperparameters.json", {**ENDLESS, **evaluation})
+    opt_ml.put("validation/val.rec", 100 * framed(random_pairs(60, seed=2)))
     job = jobs.start(opt_ml)
+    # The line about 50 updates is the last one before validation, of which most is BLEU.
     job.wait_for(r"Epoch\[\d+\] Batch")
+    if work == "BLEU":
+        time.sleep(2)
     job.terminate()
     ended = job.wait()
-    record_property("stop_seconds", ended.stop_seconds)
     assert_stopped(ended)
     assert updates_of(ended) == 50
     assert not re.search(r"Checkpoint \[1\]", ended.log)
@@ -116,9 +112,8 @@ def test_a_stop_during_an_evaluation_does_not_wait_for_its_end(jobs, opt_ml, wor
 
 def test_a_stop_before_the_first_update_leaves_no_model(jobs, opt_ml):
     # A batch whose trial takes longer than a signal.
-    wide = {"rnn_num_hidden": "512", "num_layers_decoder": "3", "batch_size": "64", "bucketing_enabled": "false"}
-    opt_ml.configure("hyperparameters.json", {**ENDLESS, **wide, "max_seq_len_target": "40"})
-    opt_ml.put("train/train.rec", framed(random_pairs(64, seed=1)))
+    wide = {"rnn_num_hidden": "512", "batch_size": "32", "bucketing_enabled": "false", "max_seq_len_target": "40"}
+    opt_ml.configure("hyperparameters.json", {**ENDLESS, **wide})
     job = jobs.start(opt_ml)
     job.wait_for(r"Training started\.")
     job.terminate()
@@ -128,7 +123,7 @@ def test_a_stop_before_the_first_update_leaves_no_model(jobs, opt_ml):
     assert opt_ml.files() == set()
 
 
-def test_a_job_of_defaults_makes_updates_and_can_be_stopped(jobs, opt_ml, record_property):
+def test_a_job_of_defaults_makes_updates_and_can_be_stopped(jobs, opt_ml):
     opt_ml.configure("hyperparameters.json", {})
     opt_ml.put("train/train.rec", framed(random_pairs(1, seed=1, longest=1)))
     # No line tells of the first updates, so the job is given more and more time for them.
@@ -141,8 +136,27 @@ def test_a_job_of_defaults_makes_updates_and_can_be_stopped(jobs, opt_ml, record
         assert_stopped(ended)
         if NOTHING not in ended.messages:
             break
-    record_property("stop_seconds", ended.stop_seconds)
     assert updates_of(ended) >= 1
     values = json.loads((opt_ml.model / "config.json").read_text())["training"]["hyperparameters"]
     assert (values["rnn_num_hidden"], values["learning_rate"], values["batch_size"]) == (1024, 0.0003, 64)
     assert_translates(opt_ml)
+
+
+def test_process_1_of_a_container_obeys_the_signal_too(opt_ml, tmp_path):
+    """Linux gives process 1 only the signals that it listens to."""
+    alone = ["unshare", "--pid", "--fork"]
+    if subprocess.run([*alone, "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("this user may not make a namespace of processes")
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [*alone, sys.executable, "-m", "container.entrypoint", "train"], env=opt_ml.environment(), stdout=output
+        ) as parent,
+    ):
+        while "Docker entrypoint called" not in log.read_text() and parent.poll() is None:
+            time.sleep(0.01)
+        (child,) = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGTERM)
+        assert parent.wait() == 0
+    assert NOTHING in log.read_text()

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from container import serve
+from container import serve, threads
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def executed(monkeypatch):
         raise SystemExit(0)
 
     monkeypatch.setattr(os, "execve", execve)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "SAGEMAKER_MODEL_SERVER_WORKERS"):
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "SAGEMAKER_MODEL_SERVER_WORKERS"):
         monkeypatch.delenv(name, raising=False)
     return calls
 
@@ -37,28 +37,20 @@ def test_the_process_becomes_gunicorn(executed):
 
 
 def test_the_cores_are_shared_among_the_server_processes(executed, monkeypatch):
-    monkeypatch.setattr(serve, "available_cores", lambda: 8)
+    monkeypatch.setattr(threads, "available_cores", lambda: 8)
     monkeypatch.setenv("SAGEMAKER_MODEL_SERVER_WORKERS", "3")
     run()
     [(_, _, environment)] = executed
-    assert environment["OMP_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "2"
+    assert environment["OMP_NUM_THREADS"] == "2"
+    assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
-def test_a_number_of_threads_that_is_set_stays(executed, monkeypatch):
+def test_settings_of_threads_that_are_there_stay(executed, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     run()
     [(_, _, environment)] = executed
-    assert environment["OMP_NUM_THREADS"] == "7"
-
-
-@pytest.mark.parametrize(
-    ("quota", "cores"), [("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1), ("max 100000", 4), ("", 4)]
-)
-def test_a_quota_of_the_container_limits_the_cores(quota, cores, monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
-    (tmp_path / "cpu.max").write_text(quota)
-    assert serve.available_cores(tmp_path / "cpu.max") == cores
-    assert serve.available_cores(tmp_path / "absent") == 4
+    assert (environment["OMP_NUM_THREADS"], environment["OMP_WAIT_POLICY"]) == ("7", "ACTIVE")
 
 
 def test_a_nonsense_variable_ends_with_code_2_and_one_line(executed, monkeypatch, capsys):

@@ -75,7 +75,7 @@ class StopAt:
             raise self.error
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """What is not saved is lost."""
 
 
@@ -151,7 +151,7 @@ def test_a_kill_at_one_of_many_moments_changes_nothing(setting, tmp_path):
     raw, calls, expected = setting
     for call in range(2, calls + 1, 3):
         folder = tmp_path / str(call)
-        interrupted(folder, raw, call, Killed)
+        interrupted(folder, raw, call, KilledError)
         assert_equal(finished(folder, raw), expected)
 
 

@@ -16,6 +16,11 @@ def test_rates_with_a_half_life_of_ten_thousand_updates(update, inverse_time, in
     assert InverseSquareRoot(3e-4, 10_000).rate(update) == pytest.approx(inverse_square_root, rel=1e-4)
 
 
+def test_updates_count_from_one():
+    assert InverseTime(1.0, 1).rate(1) == pytest.approx(1 / 2)
+    assert InverseSquareRoot(1.0, 3).rate(1) == pytest.approx(2**-0.5)
+
+
 def plateau(schedule, pattern):
     rates = []
     for improved in pattern:

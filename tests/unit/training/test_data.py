@@ -1,0 +1,52 @@
+"""The pairs of a job as batches."""
+
+import torch
+
+from s2s_algo.data.buckets import Bucket
+from s2s_algo.training.data import BatchSource
+from tests.tiny_job import TARGET_VOCABULARY, corpus_of, draw_pairs
+
+BUCKETS = [Bucket(3, 4), Bucket(6, 7), Bucket(9, 10)]
+SHORT, MIDDLE, LONG = ([5] * 3, [5] * 3), ([5] * 6, [5] * 5), ([5] * 2, [5] * 9)
+
+
+def source_of(pairs, batch_size=4, seed=13):
+    return BatchSource(corpus_of(pairs), TARGET_VOCABULARY, BUCKETS, batch_size, seed, torch.device("cpu"))
+
+
+def order(plan):
+    return [(batch.bucket, batch.pairs.tolist()) for batch in plan]
+
+
+def test_pairs_lie_in_the_first_bucket_that_holds_both_sides_and_the_end_symbol():
+    assert source_of([SHORT, MIDDLE, LONG, ([5], [5] * 3), ([5], [5] * 4)]).bucket_of_pair.tolist() == [0, 1, 2, 0, 1]
+
+
+def test_every_epoch_has_an_order_of_its_own_which_is_always_the_same():
+    pairs = draw_pairs(30, seed=7)
+    plans = [order(source_of(pairs).plan(epoch)) for epoch in (0, 0, 1)]
+    assert plans[0] == plans[1] != plans[2]
+    assert plans[0] != order(source_of(pairs, seed=14).plan(0))
+
+
+def test_validation_goes_through_the_corpus_in_order():
+    plan = source_of([LONG, SHORT, MIDDLE, SHORT, SHORT, LONG], batch_size=2).plan_in_order()
+    assert order(plan) == [(BUCKETS[0], [1, 3]), (BUCKETS[0], [4]), (BUCKETS[1], [2]), (BUCKETS[2], [0, 5])]
+
+
+def test_the_largest_batch_has_most_columns():
+    largest = source_of([SHORT] * 9 + [MIDDLE] * 9 + [LONG] * 4).largest()
+    assert (largest.bucket, len(largest.pairs)) == (BUCKETS[2], 4)
+
+
+def test_a_full_batch_may_be_larger_than_a_longer_one():
+    largest = source_of([SHORT] * 3 + [MIDDLE] * 4 + [LONG] * 1).largest()
+    assert (largest.bucket, len(largest.pairs)) == (BUCKETS[1], 4)
+
+
+def test_targets_begin_and_end_with_the_symbols_of_the_target_vocabulary():
+    source = source_of([([5, 6], [7, 8])])
+    batch = source.collate(source.largest())
+    assert batch.source.tolist() == [[5, 6, 0]]
+    assert batch.target_in.tolist() == [[TARGET_VOCABULARY.bos_id, 7, 8, 0]]
+    assert batch.target_label.tolist() == [[7, 8, TARGET_VOCABULARY.eos_id, 0]]

@@ -1,0 +1,204 @@
+"""Log lines that show that a job is alive, by a clock of our own."""
+
+import itertools
+import logging
+import re
+from datetime import timedelta
+
+import pytest
+
+from s2s_algo.training.loss import Totals
+from s2s_algo.training.progress import Progress
+from s2s_algo.training.state import TrainState
+from s2s_algo.training.stopping import StoppingRule
+
+BATCHES = 100  # of an epoch
+PAIRS = 8  # of a batch
+TOKENS = 40  # of a batch
+
+
+class Run:
+    """A job whose updates take as long as we say."""
+
+    def __init__(self, caplog, *, max_updates=None, max_epochs=None, metric="perplexity", state=None):
+        caplog.set_level(logging.INFO)
+        self.caplog = caplog
+        self.now = 1000.0
+        self.state = state or TrainState()
+        stopping = StoppingRule(max_updates, max_epochs, min_epochs=0, patience=3)
+        self.progress = Progress(self.state, stopping, metric, clock=lambda: self.now)
+
+    def update(self, seconds, count=1):
+        """Makes updates; returns what was logged."""
+        heard = []
+        for _ in range(count):
+            self.now += seconds
+            self.state.updates += 1
+            self.state.position += 1
+            self.state.samples += PAIRS
+            self.state.totals.add(Totals(float(TOKENS), TOKENS // 4, TOKENS))
+            self.progress.updated(self.state, TOKENS, BATCHES)
+            heard += self.heard()
+            if self.state.position == BATCHES:
+                self.state.epoch, self.state.position = self.state.epoch + 1, 0
+        return heard
+
+    def work(self, seconds, done, total, what="validating"):
+        """Goes on with other work; returns what was logged."""
+        self.now += seconds
+        self.progress.working(what, done, total)
+        return self.heard()
+
+    def heard(self):
+        messages = [(self.now, message) for message in self.caplog.messages]
+        self.caplog.clear()
+        return messages
+
+
+def texts(heard):
+    return [message for _, message in heard]
+
+
+def speed_lines(heard):
+    return [message for message in texts(heard) if "Speed" in message]
+
+
+def progress_lines(heard):
+    return [message for message in texts(heard) if message.startswith("Progress")]
+
+
+def eta(line):
+    days, hours, minutes, seconds = re.search(r"ETA (?:(\d+) days?, )?(\d+):(\d\d):(\d\d)$", line).groups()
+    return timedelta(days=int(days or 0), hours=int(hours), minutes=int(minutes), seconds=int(seconds)).total_seconds()
+
+
+def test_there_is_a_speed_line_every_50_updates(caplog):
+    heard = Run(caplog).update(0.01, count=160)
+    # Eight pairs in a hundredth of a second; e, since every token costs 1.
+    assert texts(heard) == [
+        "Epoch[0] Batch [50]\tSpeed: 800.00 samples/sec\tperplexity=2.718282",
+        "Epoch[0] Batch [100]\tSpeed: 800.00 samples/sec\tperplexity=2.718282",
+        "Epoch[1] Batch [50]\tSpeed: 800.00 samples/sec\tperplexity=2.718282",
+    ]
+
+
+def test_the_speed_is_that_since_the_last_speed_line(caplog):
+    run = Run(caplog)
+    run.update(0.01, count=50)
+    (line,) = speed_lines(run.update(0.02, count=50))
+    assert "Speed: 400.00 samples/sec" in line
+
+
+def test_the_speed_line_shows_the_metric_that_was_asked_for(caplog):
+    (line,) = texts(Run(caplog, metric="accuracy").update(0.01, count=50))
+    assert line.endswith("\taccuracy=0.250000")
+
+
+def test_the_time_of_a_checkpoint_is_no_part_of_the_speed(caplog):
+    run = Run(caplog)
+    run.update(0.01, count=60)
+    run.work(19, 1, 2)
+    run.progress.resumed(run.state)
+    (line,) = speed_lines(run.update(0.01, count=40))
+    assert "Speed: 800.00 samples/sec" in line
+
+
+def test_the_first_speed_line_of_a_resumed_job_counts_its_own_updates_only(caplog):
+    run = Run(caplog, state=TrainState(updates=130, position=30, epoch=1, samples=130 * PAIRS))
+    assert texts(run.update(0.01, count=20)) == ["Epoch[1] Batch [50]\tSpeed: 800.00 samples/sec\tperplexity=2.718282"]
+
+
+def test_a_clock_that_stands_still_does_no_harm(caplog):
+    assert len(speed_lines(Run(caplog).update(0, count=100))) == 2
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1, 7, 9.9])
+def test_a_progress_line_comes_at_least_every_30_seconds(caplog, seconds):
+    run = Run(caplog, max_epochs=10)
+    heard = [1000.0, *(when for when, _ in run.update(seconds, count=400)), run.now]
+    assert max(later - earlier for earlier, later in itertools.pairwise(heard)) <= 30
+
+
+def test_a_progress_line_says_what_was_done_since_the_last_one(caplog):
+    run = Run(caplog, max_updates=1000)
+    first, second = progress_lines(run.update(5, count=4) + run.update(10, count=2))
+    assert first == "Progress: update 4, 0.2 updates/s, 8 target tokens/s, epoch 1 at 4 %, ETA 1:23:00"
+    assert second.startswith("Progress: update 6, 0.1 updates/s, 4 target tokens/s, epoch 1 at 6 %, ")
+
+
+def test_long_validation_is_heard_of_at_least_every_30_seconds(caplog):
+    run = Run(caplog)
+    heard = [(run.now, "")]
+    for done in range(50):
+        heard += run.work(4, done, 50)
+    times = [when for when, _ in heard]
+    assert max(later - earlier for earlier, later in itertools.pairwise(times)) <= 30
+    assert times[-1] > run.now - 30
+    assert heard[1][1] == "Progress: validating, 4 of 50"
+
+
+def test_short_validation_is_not_heard_of(caplog):
+    run = Run(caplog)
+    run.update(1, count=10)
+    assert run.work(5, 3, 4) == []
+
+
+def test_the_pace_after_a_checkpoint_leaves_out_its_time(caplog):
+    run = Run(caplog, max_updates=1000)
+    run.update(1, count=10)
+    run.work(100, 1, 2)
+    run.progress.resumed(run.state)
+    (line,) = progress_lines(run.update(1, count=20))
+    assert line.startswith("Progress: update 30, 1.0 updates/s, 40 target tokens/s, ")
+
+
+def test_a_job_that_only_patience_ends_says_so(caplog):
+    (line,) = progress_lines(Run(caplog).update(20))
+    assert line.endswith("epoch 1 at 1 %, until 3 checkpoints bring no improvement")
+
+
+@pytest.mark.parametrize(
+    ("limits", "updates"),
+    [
+        ({"max_updates": 250}, 250),
+        ({"max_epochs": 2}, 2 * BATCHES),
+        ({"max_updates": 130, "max_epochs": 2}, 130),
+        ({"max_updates": 250, "max_epochs": 2}, 2 * BATCHES),
+    ],
+)
+def test_the_eta_is_right_at_a_steady_pace(caplog, limits, updates):
+    run = Run(caplog, **limits)
+    ends = run.now + 3 * updates
+    heard = [(when, line) for when, line in run.update(3, count=updates) if line.startswith("Progress")]
+    assert len(heard) > 15
+    assert [when + eta(line) for when, line in heard] == [ends] * len(heard)
+
+
+@pytest.mark.parametrize("limits", [{"max_updates": 250}, {"max_epochs": 2}])
+def test_the_eta_of_a_resumed_job_goes_by_its_own_pace(caplog, limits):
+    total = limits.get("max_updates", 2 * BATCHES)
+    run = Run(caplog, **limits, state=TrainState(updates=90, position=90, samples=90 * PAIRS))
+    ends = run.now + 4 * (total - 90)
+    heard = [(when, line) for when, line in run.update(4, count=total - 90) if line.startswith("Progress")]
+    assert [when + eta(line) for when, line in heard] == [ends] * len(heard)
+
+
+def test_the_eta_counts_checkpoints_to_come(caplog):
+    run = Run(caplog, max_updates=100)
+    run.update(1, count=50)
+    run.work(50, 1, 2)
+    run.progress.resumed(run.state)
+    # 70 updates and a checkpoint took 120 seconds.
+    (line,) = progress_lines(run.update(1, count=20))
+    assert eta(line) == round(30 * 120 / 70)
+
+
+def test_the_eta_never_passes_the_end(caplog):
+    run = Run(caplog, max_updates=3)
+    (line,) = progress_lines(run.update(30, count=5)[-1:])
+    assert eta(line) == 0
+
+
+def test_days_are_shown(caplog):
+    (line,) = progress_lines(Run(caplog, max_updates=10_000).update(60))
+    assert line.endswith("ETA 6 days, 22:39:00")
