@@ -1,7 +1,7 @@
 # The image of the algorithm: `docker run IMAGE train`, `docker run IMAGE serve`.
 #
-#   docker build -t s2s .                                                        for CPUs
-#   docker build -t s2s --build-arg TORCH_INDEX_URL=https://pypi.org/simple .   for NVIDIA GPUs (the build that PyPI holds)
+#   docker build -t s2s .                                                                        for CPUs
+#   docker build -t s2s --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cu130 .    for NVIDIA GPUs
 #
 # The layers go from what changes least to what changes most, so a change of the code rebuilds the last one alone.
 

@@ -51,6 +51,9 @@ def _train(paths: Paths, stop: StopSignal) -> None:
     hyperparameters, resources, channels, vocabularies = _check(paths)
     _ensure_writable(paths.model)
     checkpoints = _checkpoint_folder(paths)
+    begun = checkpoints is not None and any(checkpoints.iterdir())
+    if begun:
+        stop.defer()  # there may be a model already: it has to be loaded before it can be exported
     for name, value in thread_settings().items():
         os.environ.setdefault(name, value)
     # Only now, since importing torch takes seconds and a wrong job shall fail at once.
@@ -58,7 +61,8 @@ def _train(paths: Paths, stop: StopSignal) -> None:
     from s2s_algo.training.assembly import assemble
     from s2s_algo.training.trainer import train
 
-    stop.check()  # libraries swallow exceptions while they are imported
+    if not begun:
+        stop.interrupt()  # once more: libraries swallow exceptions while they are imported
     with tempfile.TemporaryDirectory(prefix="s2s-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
         assembled = assemble(

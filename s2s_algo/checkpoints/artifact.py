@@ -68,7 +68,7 @@ class Artifact:
 
     Attributes:
         training: What the training job wants to be remembered: hyperparameters, counts, the best checkpoint.
-        metrics: One entry per checkpoint.
+        metrics: One entry per checkpoint; written for people, so not read back.
     """
 
     model: Seq2Seq

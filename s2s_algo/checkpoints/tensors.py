@@ -67,4 +67,6 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
 
 
 def _form(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+    # A hostile file can claim thousands of dimensions.
+    shape = ", ".join(str(size) for size in tensor.shape[:4]) + (", …" if tensor.ndim > 4 else "")
+    return f"{str(tensor.dtype).removeprefix('torch.')} [{shape}]"

@@ -10,7 +10,7 @@ CellType = Literal["lstm", "gru"]
 AttentionType = Literal["mlp", "dot", "bilinear", "fixed"]
 StateInit = Literal["last", "avg", "zero"]
 
-_Size = Annotated[int, Field(ge=1, le=2**24)]
+_Size = Annotated[int, Field(ge=1, le=65_536)]
 _Layers = Annotated[int, Field(ge=1, le=100)]
 _Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -22,7 +22,7 @@ class _Config(BaseModel):
 class EmbeddingConfig(_Config):
     """A table of V rows of E numbers."""
 
-    vocabulary_size: _Size
+    vocabulary_size: Annotated[int, Field(ge=4, lt=2**31)]
     size: _Size
     dropout: _Probability = 0.0
 
@@ -35,7 +35,7 @@ class RecurrentEncoderConfig(_Config):
     num_layers: _Layers
     num_hidden: Annotated[_Size, Field(multiple_of=2)]
     residual: bool = False
-    first_residual_layer: _Size = 2
+    first_residual_layer: Annotated[int, Field(ge=1)] = 2
 
     @property
     def output_size(self) -> int:
@@ -61,7 +61,7 @@ class RecurrentDecoderConfig(_Config):
     attention_in_upper_layers: bool = True
     state_init: StateInit = "last"
     residual: bool = False
-    first_residual_layer: _Size = 2
+    first_residual_layer: Annotated[int, Field(ge=1)] = 2
     hidden_dropout: _Probability = 0.0
 
     @property

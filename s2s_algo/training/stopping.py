@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from s2s_algo.training.state import TrainState
 
 
-class StopRequested(Exception):  # noqa: N818 - nothing went wrong
-    """Someone wants the job to end now, keeping what was learnt."""
+class StopRequested(BaseException):
+    """Someone wants the job to end now, keeping what was learnt. Not an error, so handlers of errors let it pass."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def test_probability_one_of_an_embedding_gives_zeros():
 
 
 def test_kept_numbers_are_scaled_and_dropped_one_by_one():
-    embedding = Embedding(EmbeddingConfig(vocabulary_size=3, size=400, dropout=0.75)).train()
+    embedding = Embedding(EmbeddingConfig(vocabulary_size=4, size=400, dropout=0.75)).train()
     looked_up = embedding(torch.tensor([[1, 1]]))[0]
     kept = looked_up != 0
     assert torch.equal(looked_up[kept], 4 * embedding.weight[1].expand(2, -1)[kept])
