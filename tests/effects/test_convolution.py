@@ -6,8 +6,7 @@ on the model, as recurrent ones have them in `test_model.py` and `test_dropout.p
 
 import pytest
 
-from s2s_algo.checkpoints.artifact import save_artifact
-from s2s_algo.decoding.translator import load_artifact
+from s2s_algo.checkpoints.artifact import load_artifact, save_artifact
 from s2s_algo.errors import ClientError
 from s2s_algo.hyperparameters import validate
 from tests.tiny_job import differing, weights_of
