@@ -38,7 +38,8 @@ def classify(error: BaseException) -> S2SError:
     """The family of an error that may not be one of ours."""
     if isinstance(error, S2SError):
         return error
-    if isinstance(error, MemoryError):
+    # Torch's own errors are no MemoryErrors: OutOfMemoryError of a GPU, and a RuntimeError of the CPU's allocator.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error):
         return PlatformError(
             "out of memory. Lower batch_size, max_seq_len_source, max_seq_len_target or the sizes of the model, or use "
             "a larger machine."

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from s2s_algo.errors import ClientError
+from s2s_algo.json_file import read_json_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +28,16 @@ def read_resources(path: Path) -> Resources:
     Raises:
         ClientError: The file is damaged, or the job has several hosts.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        current, hosts = values["current_host"], values["hosts"]
-        if not isinstance(current, str) or current not in hosts or not all(isinstance(host, str) for host in hosts):
-            raise ValueError("current_host is not one of hosts")
-    except FileNotFoundError:
+    form = 'it must be an object with a name and names, such as {"current_host": "algo-1", "hosts": ["algo-1"]}'
+    values = read_json_object(path, form)
+    if values is None:
         return Resources("algo-1", ("algo-1",))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ClientError(
-            f"not readable ({type(error).__name__}: {error}). It must be a JSON object with current_host and hosts.",
-            where=str(path),
-        ) from error
+    current, hosts = values.get("current_host"), values.get("hosts")
+    if not isinstance(hosts, list) or current not in hosts or not all(isinstance(host, str) for host in hosts):
+        raise ClientError(f"current_host is not one of hosts; {form}", where=str(path))
     if len(hosts) > 1:
         raise ClientError(
             f"the job has {len(hosts)} hosts, but this version trains on one. Set the instance count to 1.",
             where=str(path),
         )
-    return Resources(current, tuple(hosts))
+    return Resources(str(current), tuple(hosts))

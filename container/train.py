@@ -20,6 +20,7 @@ from s2s_algo.data.channels import Channels, read_channels
 from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.errors import ClientError, PlatformError
 from s2s_algo.hyperparameters import Hyperparameters, read_hyperparameters_file, validate
+from s2s_algo.json_file import read_json_object
 from s2s_algo.training.stopping import StopRequested
 
 logger = logging.getLogger(__name__)
@@ -117,18 +118,14 @@ def _check(paths: Paths) -> tuple[Hyperparameters, Resources, Channels, tuple[Vo
 
 def _checkpoint_folder(paths: Paths) -> Path | None:
     """Where checkpoints outlive the container: only if a folder was mounted or named for them."""
-    folder = paths.checkpoints
-    if paths.checkpoint_config.exists():
-        try:
-            values = json.loads(paths.checkpoint_config.read_text(encoding="utf-8"))
-            folder = Path(values.get("LocalPath") or folder)
-        except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
-            raise ClientError(
-                f'not readable ({error}). It must be a JSON object such as {{"LocalPath": "/opt/ml/checkpoints"}}.',
-                where=str(paths.checkpoint_config),
-            ) from error
-    elif not folder.is_dir():
+    form = 'it must be an object such as {"LocalPath": "/opt/ml/checkpoints"}'
+    values = read_json_object(paths.checkpoint_config, form)
+    if values is None and not paths.checkpoints.is_dir():
         return None
+    local_path = (values or {}).get("LocalPath") or str(paths.checkpoints)
+    if not isinstance(local_path, str):
+        raise ClientError(f"LocalPath is not a text; {form}", where=str(paths.checkpoint_config))
+    folder = Path(local_path)
     _ensure_writable(folder)
     return folder
 

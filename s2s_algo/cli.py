@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -89,6 +90,7 @@ def translate(folder: Path, beam_size: int | None, n_best: int, scores: bool, as
     if beam_size is not None:
         options = replace(options, beam_size=beam_size)
     translator.check(options)
+    _use_utf8()
     for lines in _chunks(sys.stdin, _LINES_AT_ONCE):
         sources = [translator.source_vocabulary.encode(line) for line in lines]
         for found in translator.translate_n_best(sources, options):
@@ -99,6 +101,14 @@ def translate(folder: Path, beam_size: int | None, n_best: int, scores: bool, as
             else:
                 for translation in found:
                     click.echo(f"{translation.score:.6f}\t{translation.text}" if scores else translation.text)
+
+
+def _use_utf8() -> None:
+    """Makes texts UTF-8 in every locale, with U+FFFD in place of what is not, as in ``prepare``."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace", newline="\n")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
 
 
 def _values(translation: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Source: container contract 1.5, 1.6 and 2.4; decisions 27 and 28.
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from s2s_algo.errors import ClientError
+from s2s_algo.json_file import read_json_object
 
 SOURCE_VOCABULARY, TARGET_VOCABULARY = "vocab.src.json", "vocab.trg.json"
 
@@ -89,14 +89,9 @@ def read_channels(config_path: Path, data_dir: Path) -> Channels:
 def _read_settings(config_path: Path, problems: list[str]) -> dict[str, dict[str, Any]]:
     """Returns the settings of each configured channel; none if the file is absent or broken."""
     try:
-        config = json.loads(config_path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        return {}
-    except (ValueError, RecursionError, OSError) as error:
-        problems.append(f"{config_path.name}: cannot be read as JSON ({error}); it must be an object of channels")
-        return {}
-    if not isinstance(config, dict):
-        problems.append(f"{config_path.name}: JSON of type {type(config).__name__}; it must be an object of channels")
+        config = read_json_object(config_path, "it must be an object of channels") or {}
+    except ClientError as error:
+        problems.append(str(error))
         return {}
 
     settings = {}

@@ -6,13 +6,13 @@ Source: container contract 1.4; decision 35 for the literal text ``<pad>``.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from s2s_algo.errors import ClientError, PlatformError
+from s2s_algo.json_file import read_json_object
 
 PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<s>", "</s>"
 SPECIAL_TOKENS = (PAD, UNK, BOS, EOS)  # in the order of their ids in a new vocabulary
@@ -69,11 +69,13 @@ class Vocabulary:
             ClientError: The file breaks a rule of the format; names the file and the rule.
             PlatformError: The file cannot be read.
         """
+        entries = read_json_object(path, "the format is one JSON object of token to id")
+        if entries is None:
+            raise ClientError("the file does not exist; it holds one JSON object of token to id", where=str(path))
         try:
-            return cls.from_tokens(_tokens_by_id(_parse(_read(path))))
+            return cls.from_tokens(_tokens_by_id(entries))
         except ClientError as error:
-            error.at(f"vocabulary file {path}")
-            raise
+            raise error.at(str(path)) from error.__cause__
 
     def save(self, path: Path) -> None:
         """Writes the vocabulary as `load` reads it: UTF-8, not escaped, indented by four.
@@ -113,40 +115,6 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.tokens)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ClientError("the file does not exist") from error
-    except OSError as error:
-        raise PlatformError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _parse(content: bytes) -> dict[str, Any]:
-    try:
-        text = content.decode("utf-8-sig")  # a byte order mark is no part of the JSON
-    except UnicodeDecodeError as error:
-        raise ClientError(f"not UTF-8 at byte {error.start}; save the file as UTF-8") from error
-    try:
-        entries = json.loads(text, object_pairs_hook=_object_without_duplicates)
-    except RecursionError as error:
-        raise ClientError("nested too deeply; the format is one flat JSON object of token to id") from error
-    except ValueError as error:  # JSONDecodeError, and integers of too many digits
-        raise ClientError(f"not JSON: {error}; the format is one JSON object of token to id") from error
-    if not isinstance(entries, dict):
-        raise ClientError(f"JSON of type {type(entries).__name__}; the format is one JSON object of token to id")
-    return entries
-
-
-def _object_without_duplicates(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(members)
-    if len(result) < len(members):
-        counts = Counter(key for key, _ in members)
-        twice = next(key for key, count in counts.items() if count > 1)
-        raise ClientError(f"token {_shown(twice)} occurs more than once; every token must have one id")
-    return result
 
 
 def _tokens_by_id(entries: dict[str, Any]) -> list[str]:

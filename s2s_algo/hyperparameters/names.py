@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from s2s_algo.hyperparameters.wording import nearest, shown
+from s2s_algo.hyperparameters.wording import nearest
+from s2s_algo.wording import shown
 
 # A tuning job adds this name to every job that it starts.
 TUNING_MARK = "_tuning_objective_metric"

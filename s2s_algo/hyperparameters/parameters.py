@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from s2s_algo.hyperparameters.domains import Domain
 from s2s_algo.hyperparameters.grammar import written
 from s2s_algo.hyperparameters.table import Hyperparameters, row_of
-from s2s_algo.hyperparameters.wording import shown
+from s2s_algo.wording import shown
 
 
 @dataclass(frozen=True, slots=True)

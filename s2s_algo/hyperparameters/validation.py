@@ -13,7 +13,7 @@ from s2s_algo.hyperparameters.names import TUNING_MARK, is_from_platform, unknow
 from s2s_algo.hyperparameters.parameters import parameters
 from s2s_algo.hyperparameters.rules import RULES, Finding
 from s2s_algo.hyperparameters.table import Hyperparameters
-from s2s_algo.hyperparameters.wording import shown
+from s2s_algo.wording import shown
 
 
 @dataclass(frozen=True, slots=True)

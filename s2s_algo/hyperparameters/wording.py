@@ -1,29 +1,12 @@
-"""What error messages share: showing a value safely and finding what was probably meant."""
+"""Finding what was probably meant."""
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
-# Only the first 1,024 characters of a failure are shown to the user: no single value may fill them.
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = 40
-_SHORT.maxlong = 40
-_SHORT.maxother = 40
-_SHORT.maxlevel = 2
-_SHORT.maxdict = _SHORT.maxlist = 2
-
 _LONGEST_COMPARED = 100  # characters
 _NEAR = 0.5  # between 0 and 1, which means equal; below it a suggestion would only puzzle
-
-
-def shown(value: object) -> str:
-    """Writes a value as Python would, shortened, on one line."""
-    try:
-        return _SHORT.repr(value)
-    except ValueError:  # Python writes no integer of more than some thousand digits
-        return "a number of thousands of digits"
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

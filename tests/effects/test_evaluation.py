@@ -10,7 +10,7 @@ from s2s_algo.decoding.translator import Translator
 from s2s_algo.errors import ClientError
 from s2s_algo.training import trainer
 from s2s_algo.training.validation import BleuSample
-from tests.tiny_job import VALIDATION, differing, script_validation, weights_of
+from tests.tiny_job import VALIDATION, copies, differing, script_validation
 
 EVERY_UPDATE = {"checkpoint_frequency_num_batches": "1", "checkpoint_threshold": "99"}
 
@@ -47,10 +47,14 @@ def test_the_optimized_metric_decides_which_checkpoint_is_best(jobs, monkeypatch
     bleu = iter([0.1, 0.2, 0.3, 0.5, 0.4])
     monkeypatch.setattr(BleuSample, "score", lambda self, watch: next(bleu))
     after_update = []
-    real = trainer.update
-    monkeypatch.setattr(
-        trainer, "update", lambda job, *rest: (real(job, *rest), after_update.append(weights_of_job(job)))[0]
-    )
+    update = trainer.update
+
+    def spy(job, state, planned):
+        totals = update(job, state, planned)
+        after_update.append(copies(dict(job.model.named_parameters())))
+        return totals
+
+    monkeypatch.setattr(trainer, "update", spy)
     raw = EVERY_UPDATE | {"optimized_metric": metric, "max_num_batches": "5", "bleu_sample_size": "2"}
     assembled = jobs.train(raw)
     assert assembled.state.best_checkpoint == best
@@ -58,10 +62,6 @@ def test_the_optimized_metric_decides_which_checkpoint_is_best(jobs, monkeypatch
     artifact = assembled.artifact()
     assert artifact.training["optimized_metric"] == metric
     assert differing(dict(artifact.model.named_parameters()), after_update[best - 1]) == []
-
-
-def weights_of_job(job):
-    return {name: weight.detach().clone() for name, weight in job.model.named_parameters()}
 
 
 @pytest.mark.effect_of("optimized_metric")

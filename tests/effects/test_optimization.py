@@ -169,7 +169,7 @@ def test_momentum_of_0_or_none_is_plain_sgd(jobs):
 
 @pytest.fixture
 def rates(jobs, monkeypatch):
-    """Trains a job whose validation finds nothing better after the first checkpoint; returns the rate of every update."""
+    """Trains jobs in which only the first checkpoint improves; returns the rate of every update."""
     script_validation(monkeypatch, [5, 6])
     real, seen = Optimizer.step, []
 

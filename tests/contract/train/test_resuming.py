@@ -229,8 +229,8 @@ def test_a_damaged_checkpoint_configuration_is_named(jobs, tmp_path, text):
     path.write_text(text)
     job = jobs.run(opt_ml)
     assert job.exit_code == 2
-    assert job.failure.startswith(f"ClientError: {path}: not readable (")
-    assert job.failure.endswith('It must be a JSON object such as {"LocalPath": "/opt/ml/checkpoints"}.')
+    assert job.failure.startswith(f"ClientError: {path}: ")
+    assert '"LocalPath": "/opt/ml/checkpoints"' in job.failure
 
 
 def test_without_a_checkpoint_folder_nothing_is_kept_but_the_model(jobs, tmp_path):

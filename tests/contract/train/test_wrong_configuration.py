@@ -212,7 +212,7 @@ def test_a_damaged_resource_configuration_is_named(jobs, opt_ml, text):
     opt_ml.configure("resourceconfig.json", {})
     path = opt_ml.base / "input/config/resourceconfig.json"
     path.write_text(text)
-    assert_refused(jobs.run(opt_ml), f"{path}: not readable (", "It must be a JSON object with current_host and hosts.")
+    assert_refused(jobs.run(opt_ml), f"{path}: ", "it must be an object with current_host and hosts, such as {")
 
 
 def test_a_log_level_that_is_none_is_refused(jobs, opt_ml):

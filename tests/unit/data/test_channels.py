@@ -154,7 +154,8 @@ def test_the_model_channel_is_reserved(job):
 @pytest.mark.parametrize("config", ["{", "", "[" * 100_000])
 def test_a_broken_configuration_is_refused(job, config):
     configure(job, config)
-    assert failure(job).startswith("inputdataconfig.json: cannot be read as JSON (")
+    assert failure(job).startswith(f"{job / 'inputdataconfig.json'}: ")
+    assert failure(job).endswith("; it must be an object of channels")
 
 
 @pytest.mark.parametrize("config", ["[]", "null", '"x"'])

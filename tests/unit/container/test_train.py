@@ -1,0 +1,56 @@
+"""`container.train`: what the contract's tests cannot provoke from outside."""
+
+import pytest
+
+from container import train
+from container.signals import StopSignal
+from s2s_algo.errors import ClientError
+from s2s_algo.training.stopping import StopRequested
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs a job whose work is replaced; returns the exit code and the text of the failure file."""
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    monkeypatch.setattr(train, "configure_logging", lambda: None)
+
+    def run_with(work):
+        monkeypatch.setattr(train, "_train", lambda paths, stop: work())
+        code = train.run(StopSignal())
+        failure = tmp_path / "output" / "failure"
+        return code, failure.read_text() if failure.exists() else None
+
+    return run_with
+
+
+def raising(error):
+    def work():
+        raise error
+
+    return work
+
+
+def test_work_that_ends_is_a_success(run):
+    assert run(lambda: None) == (0, None)
+
+
+def test_a_stop_is_a_success_without_a_model(run, caplog):
+    caplog.set_level("INFO")
+    assert run(raising(StopRequested())) == (0, None)
+    assert caplog.messages[-1] == "Stopped by a signal before the first update: there is no model to save."
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "begin"),
+    [
+        (ClientError("wrong"), 2, "ClientError: wrong"),
+        (OSError(28, "No space left on device", "/x"), 3, "InternalServerError: /x: the machine refused (No space"),
+        (MemoryError(), 3, "InternalServerError: out of memory. Lower batch_size"),
+        (AssertionError("never"), 1, "AlgorithmError: an unexpected error: AssertionError: never. This is a bug"),
+        (SystemExit(0), 1, "AlgorithmError: an unexpected error: SystemExit: 0. "),
+    ],
+)
+def test_every_error_has_its_exit_code_and_its_family_in_the_failure_file(run, error, code, begin):
+    exit_code, failure = run(raising(error))
+    assert exit_code == code
+    assert failure.startswith(begin)

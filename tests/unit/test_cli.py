@@ -1,0 +1,262 @@
+"""The command ``s2s``."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from s2s_algo.checkpoints.artifact import Artifact, InferenceConfig, save_artifact
+from s2s_algo.cli import main
+from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
+from s2s_algo.decoding.translator import Translator
+from s2s_algo.model.limits import LengthLimits
+from tests.unit.small_model import SOURCE_SIZE, TARGET_SIZE, small_model, vocabulary
+
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "hyperparameters.md"
+
+TARGET_WORDS = ("ö", "漢字", "🎉", "a", "b", "c", "d")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The folder of an artifact whose translations differ from sentence to sentence."""
+    folder = tmp_path_factory.mktemp("model")
+    limits = LengthLimits(max_input_length=6, ratio_mean=1.2, ratio_std=0.2, max_output_length=7)
+    target = Vocabulary.from_tokens([*SPECIAL_TOKENS, *TARGET_WORDS])
+    assert len(target) == TARGET_SIZE
+    inference = InferenceConfig(beam_size=3, limits=limits)
+    save_artifact(Artifact(small_model(scale=2.0), inference, vocabulary(SOURCE_SIZE), target), folder)
+    return folder
+
+
+def run(*arguments, text=""):
+    """Runs the command in this process."""
+    return CliRunner().invoke(main, list(map(str, arguments)), input=text)
+
+
+def translate(model, text, *options):
+    """The lines that the command answers a text with."""
+    result = run("translate", "--model", model, *options, text=text)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith("\n") or not text
+    return result.stdout.split("\n")[:-1]
+
+
+def expected(model, line, **options):
+    translator = Translator.load(model)
+    return translator.translate([translator.source_vocabulary.encode(line)])[0]
+
+
+LINES = ["w4 w5 w6", "", "w7", "   ", "w8 unheard w4", "w4 " * 15]
+
+
+def test_translate_answers_every_line_with_one_line(model):
+    answers = translate(model, "".join(f"{line}\n" for line in LINES))
+    assert answers == [expected(model, line).text for line in LINES]
+    assert answers[1] == answers[3] == ""
+    assert len({*answers}) > 3
+
+
+def test_translate_answers_the_last_line_even_if_it_does_not_end(model):
+    assert translate(model, "w4 w5\nw7") == translate(model, "w4 w5\nw7\n")
+
+
+def test_translate_answers_nothing_with_nothing(model):
+    assert translate(model, "") == []
+
+
+def test_translate_goes_on_over_many_more_lines_than_it_reads_at_once(model):
+    lines = [f"w{4 + number % 9}" for number in range(600)]
+    answers = translate(model, "\n".join(lines), "--beam-size", "1")
+    assert len(answers) == 600
+    assert answers[:9] == answers[9:18] == answers[594:] + answers[588 + 9 - 9 + 6 : 588 + 9][: 9 - 6]
+
+
+def test_translate_knows_only_the_line_feed_as_the_end_of_a_line(model):
+    for blank in ("\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"):
+        assert translate(model, f"w4{blank}w5\n") == translate(model, "w4 w5\n")
+    assert translate(model, "w4 w5\r\nw7\r\n") == translate(model, "w4 w5\nw7\n")
+
+
+def test_translate_reads_and_writes_utf_8_in_every_locale(model):
+    text = "\ufeffw4 w5\nw6 \xff w7\n".encode("latin-1", "ignore")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("s2s"), "translate", "--model", model],
+        env={**os.environ, "PYTHONIOENCODING": "ascii:strict", "OMP_NUM_THREADS": "1"},
+        input=b"\xef\xbb\xbf" + text,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.decode("utf-8").splitlines() == translate(model, "w4 w5\nw6 unheard w7\n")
+    assert not done.stdout.isascii()
+
+
+def test_translate_with_json_tells_tokens_score_and_attention(model):
+    (line,) = translate(model, "w4 w5 w6\n", "--json")
+    answer, translation = json.loads(line), expected(model, "w4 w5 w6")
+    assert list(answer) == ["translation", "tokens", "score", "attention"]
+    assert answer["translation"] == translation.text == " ".join(answer["tokens"])
+    assert answer["score"] == pytest.approx(translation.score)
+    assert np.shape(answer["attention"]) == (len(answer["tokens"]), 3)
+    assert np.sum(answer["attention"], axis=1) == pytest.approx(1, abs=1e-5)
+    assert any(word in line for word in ("ö", "漢字", "🎉")), "words should not be escaped"
+
+
+def test_translate_with_json_answers_a_blank_line_with_an_empty_translation(model):
+    (line,) = translate(model, "\n", "--json")
+    assert json.loads(line) == {"translation": "", "tokens": [], "score": 0.0, "attention": []}
+
+
+def test_translate_with_scores_puts_score_and_tab_before_each_line(model):
+    (line,) = translate(model, "w4 w5 w6\n", "--scores")
+    score, text = line.split("\t")
+    assert text == expected(model, "w4 w5 w6").text
+    assert float(score) == pytest.approx(expected(model, "w4 w5 w6").score, abs=1e-6)
+
+
+def test_translate_with_n_best_lists_the_best_first(model):
+    lines = translate(model, "w4 w5 w6\nw7\n", "--n-best", "3", "--scores")
+    assert len(lines) == 6
+    scores = [float(line.split("\t")[0]) for line in lines]
+    assert scores[:3] == sorted(scores[:3])
+    assert lines[0].split("\t")[1] == expected(model, "w4 w5 w6").text
+    assert len({*lines[:3]}) == 3
+
+
+def test_translate_with_n_best_and_json_lists_them_in_one_object(model):
+    (line,) = translate(model, "w4 w5 w6\n", "--n-best", "2", "--json")
+    answer = json.loads(line)
+    assert len(answer["n_best"]) == 2
+    assert {name: answer[name] for name in answer if name != "n_best"} == answer["n_best"][0]
+
+
+def test_translate_takes_another_beam_than_the_model_s_own(model):
+    assert translate(model, "w4 w5 w6\n", "--beam-size", "10", "--n-best", "10")[9:]
+    result = run("translate", "--model", model, "--beam-size", "11", text="w4\n")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "ClientError: beam_size: 11 is not in 1 … 10 (the target vocabulary has 11 entries). Choose a smaller beam.\n"
+    )
+
+
+def test_translate_refuses_more_translations_than_the_beam_holds(model):
+    result = run("translate", "--model", model, "--n-best", "4", text="w4\n")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == (
+        "ClientError: n_best: 4 is not in 1 … 3 (the beam size). Ask for fewer translations or raise beam_size.\n"
+    )
+
+
+def test_translate_names_the_folder_that_holds_no_model(tmp_path):
+    result = run("translate", "--model", tmp_path, text="w4\n")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"ClientError: {tmp_path}/config.json: the file is missing, so the folder holds no model. "
+        "Give the folder into which model.tar.gz was unpacked.\n"
+    )
+
+
+@pytest.mark.parametrize("option", ["--beam-size", "--n-best"])
+def test_options_that_are_no_positive_integers_are_refused(model, option):
+    for value in ("0", "-1", "1.5", "many"):
+        result = run("translate", "--model", model, option, value)
+        assert result.exit_code == 2
+        assert f"Invalid value for '{option}'" in result.stderr
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """Four parallel texts."""
+    for name, text in {
+        "train.en": "a b\n\nb c\n",
+        "train.de": "x y\nz\ny y z\n",
+        "val.en": "c unknown\n",
+        "val.de": "z\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    return [tmp_path / name for name in ("train.en", "train.de", "val.en", "val.de")]
+
+
+def test_prepare_writes_the_channels_and_tells_what_it_wrote(texts, tmp_path):
+    output = tmp_path / "data"
+    result = run("prepare", *texts, "--output", output, "--channels")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "train: 2 pairs written, 1 with an empty side skipped",
+        "validation: 1 pairs written, 0 with an empty side skipped",
+        "vocabularies: source 7, target 7 entries",
+        *(
+            str(output / name)
+            for name in ("train/train.rec", "validation/val.rec", "vocab/vocab.src.json", "vocab/vocab.trg.json")
+        ),
+    ]
+    assert {str(path.relative_to(output)) for path in output.rglob("*.*")} == {
+        "train/train.rec",
+        "validation/val.rec",
+        "vocab/vocab.src.json",
+        "vocab/vocab.trg.json",
+    }
+
+
+def test_prepare_passes_all_its_options_on(texts, tmp_path):
+    options = ("--num-words-source", 1, "--num-words-target", 2, "--word-min-count-source", 2)
+    assert "source 5, target 6" in run("prepare", *texts, "-o", tmp_path / "few", *options).stdout
+    assert (
+        "source 4, target 5"
+        in run(
+            "prepare", *texts, "-o", tmp_path / "none", "--word-min-count-source", 3, "--word-min-count-target", 3
+        ).stdout
+    )
+    assert "source 10, target 10" in run("prepare", *texts, "-o", tmp_path / "one", "--single-vocabulary").stdout
+    given = [tmp_path / "few" / f"vocab.{side}.json" for side in ("src", "trg")]
+    options = ("--vocabulary-source", given[0], "--vocabulary-target", given[1])
+    assert "source 5, target 6" in run("prepare", *texts, "-o", tmp_path / "given", *options).stdout
+
+
+def test_prepare_tells_what_is_wrong_in_one_line(texts, tmp_path):
+    result = run("prepare", *texts[:3], tmp_path / "absent", "-o", tmp_path / "data")
+    assert result.exit_code == 2
+    assert result.stderr == f"ClientError: cannot read {tmp_path}/absent: No such file or directory\n"
+    result = run("prepare", *texts, "-o", tmp_path / "data", "--vocabulary-source", texts[0])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("ClientError: a source vocabulary is given without a target vocabulary; ")
+
+
+def test_prepare_tells_when_the_disk_refuses(texts, tmp_path):
+    (tmp_path / "data").write_text("in the way")
+    result = run("prepare", *texts, "-o", tmp_path / "data")
+    assert result.exit_code == 3
+    assert result.stderr.startswith("InternalServerError: ")
+    assert str(tmp_path / "data") in result.stderr
+
+
+def test_the_documented_hyperparameters_are_those_that_the_command_describes():
+    result = run("describe", "hyperparameters")
+    assert result.exit_code == 0
+    assert result.stdout == DOCUMENTATION.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", [(), ("translate",), ("prepare",), ("describe",), ("describe", "hyperparameters")])
+def test_every_command_explains_itself(command):
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: {' '.join(('main', *command))} [OPTIONS]")
+
+
+def test_an_unknown_command_is_refused_with_where_to_look():
+    result = run("tranlsate")
+    assert result.exit_code == 2
+    assert "No such command 'tranlsate'" in result.stderr
+    assert "--help" in result.stderr
+
+
+def test_the_version_is_that_of_the_package():
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.stdout.rstrip().endswith("0.1.0")
