@@ -83,10 +83,11 @@ class RecurrentDecoder(nn.Module):
         """
         state, memory = self.start(source)
         # The embeddings' share of layer 1's gates does not depend on the loop: one product for all steps.
-        embedded_gates = self.cells[0].input_gates(embedded)
+        embedding_weight, feed_weight = self._first_weights()
+        embedded_gates = functional.linear(embedded, embedding_weight, self.cells[0].bias_ih)
         outputs = []
         for gates in embedded_gates.unbind(1):
-            state, _ = self._advance(gates, state, memory)
+            state, _ = self._advance(gates, feed_weight, state, memory)
             outputs.append(state.attentional)
         return torch.stack(outputs, dim=1)
 
@@ -101,14 +102,25 @@ class RecurrentDecoder(nn.Module):
         Returns:
             The next state, whose ``attentional`` the output layer sees, and the attention weights, float [N, S].
         """
-        return self._advance(self.cells[0].input_gates(embedded), state, memory)
+        embedding_weight, feed_weight = self._first_weights()
+        embedded_gates = functional.linear(embedded, embedding_weight, self.cells[0].bias_ih)
+        return self._advance(embedded_gates, feed_weight, state, memory)
 
-    def _advance(self, embedded_gates: Tensor, state: DecoderState, memory: Memory) -> tuple[DecoderState, Tensor]:
+    def _first_weights(self) -> tuple[Tensor, Tensor]:
+        """The columns of layer 1's input weights for the embedding, [G, E], and for the last answer, [G, H].
+
+        Cut once for all steps: the gradient of a cut is as large as the whole matrix.
+        """
+        weight = self.cells[0].weight_ih
+        return weight[:, : self.embedding_size], weight[:, self.embedding_size :].contiguous()
+
+    def _advance(
+        self, embedded_gates: Tensor, feed_weight: Tensor, state: DecoderState, memory: Memory
+    ) -> tuple[DecoderState, Tensor]:
         """One step, given the embedding's share of layer 1's gates, float [N, G]."""
         # (1) Layer 1 reads the embedding and the last answer.
-        first = self.cells[0]
-        fed = first.input_gates(state.attentional, first_column=self.embedding_size, bias=False)
-        layers = [first(embedded_gates + fed, state.layers[0])]
+        fed = functional.linear(state.attentional, feed_weight)
+        layers = [self.cells[0](embedded_gates + fed, state.layers[0])]
         output = layers[0][0]
         # (2) The attention is asked by layer 1, or after all layers by the top one.
         if self.config.feeds_upper_layers:

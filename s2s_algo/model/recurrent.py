@@ -37,19 +37,9 @@ class RecurrentCell(nn.Module):
         self.bias_ih = nn.Parameter(torch.empty(self.gates * hidden_size))
         self.bias_hh = nn.Parameter(torch.empty(self.gates * hidden_size))
 
-    def input_gates(self, inputs: Tensor, first_column: int = 0, bias: bool = True) -> Tensor:
-        """The share of the gates that a slice of the inputs contributes.
-
-        Args:
-            inputs: float [..., width], the input columns from ``first_column`` on.
-            first_column: Where the slice begins.
-            bias: Whether to add ``bias_ih``; exactly one slice must.
-
-        Returns:
-            float [..., G].
-        """
-        weight = self.weight_ih[:, first_column : first_column + inputs.shape[-1]]
-        return functional.linear(inputs, weight, self.bias_ih if bias else None)
+    def input_gates(self, inputs: Tensor) -> Tensor:
+        """The inputs' share of the gates, float [..., G], of inputs float [..., inputs]."""
+        return functional.linear(inputs, self.weight_ih, self.bias_ih)
 
     def forward(self, input_gates: Tensor, state: LayerState) -> LayerState:
         """One step.

@@ -74,7 +74,7 @@ def test_translate_goes_on_over_many_more_lines_than_it_reads_at_once(model):
     lines = [f"w{4 + number % 9}" for number in range(600)]
     answers = translate(model, "\n".join(lines), "--beam-size", "1")
     assert len(answers) == 600
-    assert answers[:9] == answers[9:18] == answers[594:] + answers[588 + 9 - 9 + 6 : 588 + 9][: 9 - 6]
+    assert answers == (answers[:9] * 67)[:600]
 
 
 def test_translate_knows_only_the_line_feed_as_the_end_of_a_line(model):
@@ -84,11 +84,10 @@ def test_translate_knows_only_the_line_feed_as_the_end_of_a_line(model):
 
 
 def test_translate_reads_and_writes_utf_8_in_every_locale(model):
-    text = "\ufeffw4 w5\nw6 \xff w7\n".encode("latin-1", "ignore")
     done = subprocess.run(
         [Path(sys.executable).with_name("s2s"), "translate", "--model", model],
         env={**os.environ, "PYTHONIOENCODING": "ascii:strict", "OMP_NUM_THREADS": "1"},
-        input=b"\xef\xbb\xbf" + text,
+        input=b"\xef\xbb\xbfw4 w5\nw6 \xff w7\n",
         capture_output=True,
     )
     assert done.returncode == 0, done.stderr.decode()

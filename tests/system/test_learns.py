@@ -1,0 +1,155 @@
+"""Models learn to reverse and to sort sequences that they have never seen, from texts to translations.
+
+Two models a day are trained wherever tests run, all of them by ``make learn``. The data is drawn anew in every run; the
+seed is printed, and ``S2S_LEARN_SEED`` draws the same data again.
+"""
+
+import datetime
+import itertools
+import os
+import random
+import secrets
+import time
+
+import pytest
+import torch
+
+from s2s_algo.checkpoints.artifact import save_artifact
+from s2s_algo.data.channels import read_channels
+from s2s_algo.data.prepare import PrepareOptions, prepare
+from s2s_algo.data.vocabulary import Vocabulary
+from s2s_algo.decoding.translator import Translator
+from s2s_algo.hyperparameters import validate
+from s2s_algo.training.assembly import assemble
+from s2s_algo.training.trainer import train
+
+SEED_VARIABLE = "S2S_LEARN_SEED"
+WORDS = "abcdefghij"
+SHORTEST, LONGEST = 3, 8
+PAIRS = {"train": 4000, "validation": 200, "unseen": 500}
+
+TASKS = {"reverse": lambda words: words[::-1], "sort": sorted}
+CELLS = ("lstm", "gru")
+# What share of the target tokens a model must get right. Attention that is fixed to the last position has to keep the
+# whole sentence in one vector.
+LEAST = {"mlp": 0.98, "dot": 0.98, "bilinear": 0.98, "fixed": 0.8}
+MOST_SECONDS = 90  # of one processor, for everything from texts to translations
+
+MODELS = list(itertools.product(CELLS, LEAST))
+
+HYPERPARAMETERS = {
+    "rnn_num_hidden": "64",
+    "num_embed_source": "32",
+    "num_embed_target": "32",
+    "max_seq_len_source": str(LONGEST),
+    "max_seq_len_target": str(LONGEST),
+    "learning_rate": "0.004",
+    "lr_scheduler_type": "fixed_rate_inv_t",
+    "fixed_rate_lr_half_life": "3",
+    "checkpoint_frequency_num_batches": "100",
+    "checkpoint_threshold": "8",
+    "max_num_batches": "800",
+}
+
+
+@pytest.fixture(scope="session")
+def seed():
+    return int(os.environ.get(SEED_VARIABLE) or secrets.randbelow(2**32))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def draw(task, seed):
+    """Pairs of word lists for each purpose; no source occurs twice."""
+    generator = random.Random(f"{task} {seed}")
+    sources = set()
+    while len(sources) < sum(PAIRS.values()):
+        sources.add(tuple(generator.choices(WORDS, k=generator.randint(SHORTEST, LONGEST))))
+    shuffled = iter(generator.sample(sorted(sources), len(sources)))
+    return {
+        purpose: [(source, TASKS[task](source)) for source in itertools.islice(shuffled, count)]
+        for purpose, count in PAIRS.items()
+    }
+
+
+def write_channels(pairs, folder):
+    """Prepares the texts of both sides as a user does."""
+    texts = {}
+    for purpose in ("train", "validation"):
+        for side, name in enumerate(("source", "target")):
+            texts[f"{purpose}_{name}"] = folder / f"{purpose}.{name}"
+            lines = [" ".join(pair[side]) + "\n" for pair in pairs[purpose]]
+            texts[f"{purpose}_{name}"].write_text("".join(lines))
+    prepare(PrepareOptions(**texts, output=folder / "data", channels=True))
+    return read_channels(folder / "inputdataconfig.json", folder / "data")
+
+
+def train_translator(channels, raw, folder):
+    """Trains as the container does, and loads what it leaves behind."""
+    vocabularies = (Vocabulary.load(channels.vocab.source), Vocabulary.load(channels.vocab.target))
+    assembled = assemble(
+        validate(raw).hyperparameters,
+        channels,
+        vocabularies,
+        scratch=folder / "scratch",
+        checkpoints=folder / "checkpoints",
+        host="algo-1",
+        check_stop=lambda: None,
+    )
+    train(assembled.job, assembled.state)
+    save_artifact(assembled.artifact(), folder / "model")
+    return Translator.load(folder / "model", torch.device("cpu"))
+
+
+def token_accuracy(translator, pairs):
+    """The share of target tokens that are in their places when the model decodes freely; what is too much counts too."""
+    found = translator.translate([translator.source_vocabulary.encode_tokens(source) for source, _ in pairs])
+    right = total = 0
+    for translation, (_, target) in zip(found, pairs, strict=True):
+        right += sum(ours == real for ours, real in zip(translation.tokens, target, strict=False))
+        total += max(len(translation.tokens), len(target))
+    return right / total
+
+
+def check_that_it_learns(task, cell, attention, seed, folder, capsys):
+    began = time.process_time()
+    pairs = draw(task, seed)
+    raw = HYPERPARAMETERS | {"rnn_cell_type": cell, "rnn_attention_type": attention}
+    translator = train_translator(write_channels(pairs, folder), raw, folder)
+    accuracy = token_accuracy(translator, pairs["unseen"])
+    seconds = time.process_time() - began
+    result = f"{task} with {cell} and {attention}: token accuracy {accuracy:.4f}, {seconds:.0f} CPU seconds"
+    with capsys.disabled():
+        print(f"\n{result} ({SEED_VARIABLE}={seed})")
+    assert accuracy >= LEAST[attention], f"{result}; {SEED_VARIABLE}={seed} draws the same data again"
+    assert seconds < MOST_SECONDS, f"{result}; {SEED_VARIABLE}={seed} draws the same data again"
+
+
+@pytest.mark.learn
+@pytest.mark.parametrize(("cell", "attention"), MODELS)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_model_learns_every_task(task, cell, attention, seed, tmp_path, capsys):
+    check_that_it_learns(task, cell, attention, seed, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_model_of_the_day_learns_each_task(task, seed, tmp_path, capsys):
+    # A week and a day see all models learn both tasks; each day the two tasks have different models.
+    day = datetime.datetime.now(datetime.UTC).toordinal()
+    cell, attention = MODELS[(day + 3 * list(TASKS).index(task)) % len(MODELS)]
+    check_that_it_learns(task, cell, attention, seed, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_unseen_sources_are_really_unseen(task):
+    pairs = draw(task, 0)
+    sources = {purpose: {source for source, _ in drawn} for purpose, drawn in pairs.items()}
+    assert {purpose: len(drawn) for purpose, drawn in sources.items()} == PAIRS
+    assert not sources["unseen"] & (sources["train"] | sources["validation"])
+    assert {len(source) for source in sources["unseen"]} == set(range(SHORTEST, LONGEST + 1))
