@@ -35,12 +35,3 @@ def test_a_step_equals_that_of_torch(twins):
     assert len(ours) == len(expected)
     for part, expected_part in zip(ours, expected, strict=True):
         torch.testing.assert_close(part, expected_part)
-
-
-@torch.no_grad()
-def test_the_gates_of_two_slices_of_the_input_add_up(twins):
-    cell, _ = twins
-    inputs = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(2))
-    left = cell.input_gates(inputs[..., :4])
-    right = cell.input_gates(inputs[..., 4:], first_column=4, bias=False)
-    torch.testing.assert_close(left + right, cell.input_gates(inputs))
