@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from s2s_algo.training.assembly import Assembled
 from s2s_algo.training.trainer import train
@@ -15,6 +16,12 @@ from tests.tiny_job import assemble_job
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "effect_of(*names): the hyperparameters whose effect a test shows")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tensors this small gain nothing from several threads, and processes with several each slow one another down."""
+    torch.set_num_threads(1)
 
 
 class Jobs:

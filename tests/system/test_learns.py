@@ -108,7 +108,7 @@ def train_translator(channels, raw, folder):
 
 
 def token_accuracy(translator, pairs):
-    """The share of target tokens that are in their places when the model decodes freely; what is too much counts too."""
+    """The share of tokens in their places when the model decodes freely; a token too many counts as a wrong one."""
     found = translator.translate([translator.source_vocabulary.encode_tokens(source) for source, _ in pairs])
     right = total = 0
     for translation, (_, target) in zip(found, pairs, strict=True):

@@ -188,7 +188,7 @@ def test_two_damaged_vocabularies_are_told_together(jobs, opt_ml, without_torch)
     assert_refused(
         jobs.run_cold(opt_ml, without_torch),
         "batch_size: 'many' is not an integer",
-        "vocab.src.json: not JSON: ",
+        "vocab.src.json: not JSON",
         "vocab.trg.json: token '<pad>' has the id 1; 1 tokens must have the ids 0 to 0 without gaps",
     )
 
@@ -212,7 +212,7 @@ def test_a_damaged_resource_configuration_is_named(jobs, opt_ml, text):
     opt_ml.configure("resourceconfig.json", {})
     path = opt_ml.base / "input/config/resourceconfig.json"
     path.write_text(text)
-    assert_refused(jobs.run(opt_ml), f"{path}: ", "it must be an object with current_host and hosts, such as {")
+    assert_refused(jobs.run(opt_ml), f"{path}: ", 'such as {"current_host": "algo-1", "hosts": ["algo-1"]}')
 
 
 def test_a_log_level_that_is_none_is_refused(jobs, opt_ml):

@@ -51,9 +51,7 @@ def test_a_damaged_file_is_named(path, content):
     with pytest.raises(ClientError) as caught:
         read_resources(path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert 'an object with current_host and hosts, such as {"current_host": "algo-1", "hosts": ["algo-1"]}' in str(
-        caught.value
-    )
+    assert 'such as {"current_host": "algo-1", "hosts": ["algo-1"]}' in str(caught.value)
 
 
 def test_a_file_that_cannot_be_read_is_named(path):
