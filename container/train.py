@@ -38,12 +38,12 @@ def run(stop: StopSignal) -> int:
     try:
         configure_logging()
         logger.info("Docker entrypoint called with argument(s): train")
-        stop.interrupt()
         paths.failure.unlink(missing_ok=True)
         _train(paths, stop)
     except StopRequested:
         logger.info("Stopped by a signal before the first update: there is no model to save.")
     except BaseException as error:  # whatever it is, the platform must learn of it
+        stop.defer()
         return report(error, paths.failure)
     return 0
 
@@ -53,8 +53,8 @@ def _train(paths: Paths, stop: StopSignal) -> None:
     _ensure_writable(paths.model)
     checkpoints = _checkpoint_folder(paths)
     begun = checkpoints is not None and any(checkpoints.iterdir())
-    if begun:
-        stop.defer()  # there may be a model already: it has to be loaded before it can be exported
+    if not begun:  # otherwise there may be a model already, which has to be loaded before it can be exported
+        stop.interrupt()
     for name, value in thread_settings().items():
         os.environ.setdefault(name, value)
     # Only now, since importing torch takes seconds and a wrong job shall fail at once.

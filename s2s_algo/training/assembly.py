@@ -224,7 +224,7 @@ def initialization(hyperparameters: Hyperparameters) -> Initialization:
     """How the weights begin; a negative scale means the same as a positive one."""
     return Initialization(
         hyperparameters.weight_init_type,
-        abs(hyperparameters.weight_init_scale),
+        hyperparameters.weight_init_magnitude,
         hyperparameters.xavier_factor_type,
     )
 

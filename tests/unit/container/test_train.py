@@ -1,8 +1,12 @@
 """`container.train`: what the contract's tests cannot provoke from outside."""
 
+import os
+import signal
+
 import pytest
 
 from container import train
+from container.failure import report
 from container.signals import StopSignal
 from s2s_algo.errors import ClientError
 from s2s_algo.training.stopping import StopRequested
@@ -54,3 +58,28 @@ def test_every_error_has_its_exit_code_and_its_family_in_the_failure_file(run, e
     exit_code, failure = run(raising(error))
     assert exit_code == code
     assert failure.startswith(begin)
+
+
+def test_a_signal_while_a_failure_is_reported_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    monkeypatch.setattr(train, "configure_logging", lambda: None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    stop = StopSignal()
+
+    def work(paths, stop):
+        stop.interrupt()
+        raise ClientError("wrong")
+
+    def report_slowly(error, failure):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return report(error, failure)
+
+    monkeypatch.setattr(train, "_train", work)
+    monkeypatch.setattr(train, "report", report_slowly)
+    try:
+        stop.install()
+        assert train.run(stop) == 2
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert (tmp_path / "output" / "failure").read_text() == "ClientError: wrong"

@@ -11,6 +11,7 @@ from s2s_algo.checkpoints.store import CheckpointStore
 from s2s_algo.errors import ClientError
 from s2s_algo.training import trainer
 from s2s_algo.training.loss import Totals, batch_loss
+from s2s_algo.training.progress import Progress
 from s2s_algo.training.schedules import PlateauReduce
 from s2s_algo.training.state import TrainState
 from s2s_algo.training.stopping import StopRequested
@@ -134,8 +135,21 @@ def test_a_checkpoint_scores_then_judges_then_saves(tmp_path, monkeypatch):
     spy(monkeypatch, PlateauReduce, "after_checkpoint", lambda *_: verbs.append("schedule"))
     spy(monkeypatch, CheckpointStore, "save", lambda self, updates, _: verbs.append(f"save {updates}"))
     spy(monkeypatch, CheckpointStore, "retain", lambda self, best: verbs.append(f"retain {best}"))
+    spy(monkeypatch, Progress, "updated", lambda *_: verbs.append("hear of an update"))
+    spy(
+        monkeypatch, Progress, "working", lambda self, what, done, total: verbs.append(f"hear of {what} {done}/{total}")
+    )
+    spy(monkeypatch, Progress, "resumed", lambda *_: verbs.append("hear of the end"))
     train_job(tmp_path, {"checkpoint_frequency_num_batches": "2", "max_num_batches": "2", "bleu_sample_size": "3"})
-    assert verbs == ["update", "update", "evaluate", "BLEU", "schedule", "save 2", "retain 2"]
+    assert verbs == [
+        *["update", "hear of an update"] * 2,
+        "evaluate",
+        *["hear of validating 0/2", "hear of validating 1/2"],
+        "BLEU",
+        "hear of translating for BLEU 0/3",
+        *["schedule", "save 2", "retain 2"],
+        "hear of the end",
+    ]
 
 
 def test_a_checkpoint_holds_its_own_verdict(tmp_path, monkeypatch):
