@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.errors import ClientError, PlatformError
 from s2s_algo.hyperparameters import Hyperparameters, read_hyperparameters_file, validate
 from s2s_algo.json_file import read_json_object
+from s2s_algo.training.preconditions import check_beam, refuse_what_is_not_built
 from s2s_algo.training.stopping import StopRequested
 
 logger = logging.getLogger(__name__)
@@ -82,10 +84,12 @@ def _train(paths: Paths, stop: StopSignal) -> None:
             if not assembled.state.updates:
                 raise
             logger.info("Stopped by a signal after %d updates.", assembled.state.updates)
-        except ClientError:
-            # The loss is not finite: what was learnt before is still good.
+        except Exception:
+            # Whatever went wrong, what was learnt before is still good.
             if assembled.state.best_updates:
-                save_artifact(assembled.artifact(), paths.model)
+                with contextlib.suppress(Exception):  # the first error is the one to report
+                    save_artifact(assembled.artifact(), paths.model)
+                    logger.info("The best model so far is in %s", paths.model)
             raise
         save_artifact(assembled.artifact(), paths.model)
     logger.info("The model is in %s", paths.model)
@@ -107,7 +111,11 @@ def _check(paths: Paths) -> tuple[Hyperparameters, Resources, Channels, tuple[Vo
     channels = attempt(lambda: read_channels(paths.input_data_config, paths.data))
     source = attempt(lambda: Vocabulary.load(channels.vocab.source)) if channels else None
     target = attempt(lambda: Vocabulary.load(channels.vocab.target)) if channels else None
-    if validated is None or resources is None or channels is None or source is None or target is None:
+    if validated:
+        attempt(lambda: refuse_what_is_not_built(validated.hyperparameters))
+    if validated and target:
+        attempt(lambda: check_beam(validated.hyperparameters, len(target)))
+    if validated is None or resources is None or channels is None or source is None or target is None or problems:
         raise ClientError("\n".join(problems))
     for notice in validated.notices:
         logger.log(logging.getLevelNamesMapping()[notice.level], "%s", notice.text)

@@ -75,7 +75,8 @@ def prepare(**options: Any) -> None:
 def translate(folder: Path, beam_size: int | None, n_best: int, scores: bool, as_json: bool) -> None:
     r"""Translates standard input to standard output, a sentence of whitespace-separated tokens per line.
 
-    With --n-best N, each sentence gives N lines, best first; with --json, the object has them under n_best.
+    With --n-best N, a line is "number of the sentence ||| translation ||| score", best first; a blank sentence, or one
+    that is translated in pieces, has only one. With --json, the object has them under n_best.
 
     \b
     Example:
@@ -89,8 +90,9 @@ def translate(folder: Path, beam_size: int | None, n_best: int, scores: bool, as
     options = replace(translator.options, n_best=n_best)
     if beam_size is not None:
         options = replace(options, beam_size=beam_size)
-    translator.check(options)
+    options.check(len(translator.target_vocabulary))
     _use_utf8()
+    number = 0
     for lines in _chunks(sys.stdin, _LINES_AT_ONCE):
         sources = [translator.source_vocabulary.encode(line) for line in lines]
         for found in translator.translate_n_best(sources, options):
@@ -98,9 +100,12 @@ def translate(folder: Path, beam_size: int | None, n_best: int, scores: bool, as
                 values = [_values(translation) for translation in found]
                 best = values[0] if n_best == 1 else {**values[0], "n_best": values}
                 click.echo(json.dumps(best, ensure_ascii=False))
-            else:
+            elif n_best > 1:
                 for translation in found:
-                    click.echo(f"{translation.score:.6f}\t{translation.text}" if scores else translation.text)
+                    click.echo(f"{number} ||| {translation.text} ||| {translation.score:.6f}")
+            else:
+                click.echo(f"{found[0].score:.6f}\t{found[0].text}" if scores else found[0].text)
+            number += 1
 
 
 def _use_utf8() -> None:

@@ -6,6 +6,7 @@ sequence begins. Source: decisions 15 to 17.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ _TOKEN_TYPE, _OFFSET_TYPE = np.dtype("<i4"), np.dtype("<i8")  # on disk
 # do not count, small enough that memory does not either (some 40 bytes a token).
 _BLOCK_TOKENS = 1 << 17
 _READ_BUFFER = 1 << 20
+_DIGEST_BLOCK = 1 << 22  # numbers hashed at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +81,15 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    def digest(self) -> str:
+        """SHA-256 of all token ids and of where each sequence begins: equal for equal pairs in equal order."""
+        total = hashlib.sha256()
+        for side in (self.source, self.target):
+            for array in (side.offsets, side.tokens):
+                for start in range(0, len(array), _DIGEST_BLOCK):
+                    total.update(np.ascontiguousarray(array[start : start + _DIGEST_BLOCK]).data)
+        return total.hexdigest()
 
     def truncated(self, max_source: int, max_target: int) -> tuple[Corpus, int]:
         """Cuts over-long sequences.

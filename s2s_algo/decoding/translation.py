@@ -1,4 +1,4 @@
-"""What a search is asked for and what it answers."""
+"""What a search answers."""
 
 from __future__ import annotations
 
@@ -6,25 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, slots=True)
-class SearchOptions:
-    """How to search.
-
-    Attributes:
-        beam_size: Hypotheses kept per sentence, at least 1 (greedy).
-        length_penalty_alpha: Exponent of the length penalty, 0 switches normalisation off.
-        length_penalty_beta: Offset of the length penalty.
-        max_output_length: Most target tokens, ``</s>`` included; ``None`` leaves it to the model's own limit.
-        n_best: Hypotheses returned per sentence, at most ``beam_size``.
-    """
-
-    beam_size: int = 5
-    length_penalty_alpha: float = 1.0
-    length_penalty_beta: float = 0.0
-    max_output_length: int | None = None
-    n_best: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ Needs neither HTTP nor container code: ``Translator.load(folder).translate([[5, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from numpy.typing import NDArray
 from s2s_algo.checkpoints.artifact import Artifact, load_artifact
 from s2s_algo.data.vocabulary import PAD_ID, Vocabulary
 from s2s_algo.decoding.beam_search import Hypothesis, beam_search
+from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.penalties import LengthPenalty
-from s2s_algo.decoding.translation import SearchOptions, Translation
+from s2s_algo.decoding.translation import Translation
 from s2s_algo.errors import ClientError
 from s2s_algo.model.limits import LengthLimits
 from s2s_algo.model.seq2seq import Seq2Seq
@@ -94,31 +94,11 @@ class Translator:
             ClientError: An option is out of range, or an id is not in the vocabulary.
         """
         options = options or self.options
-        self.check(options)
+        options.check(len(self.target_vocabulary))
         self._check_ids(sources)
         pieces = [piece for source in sources for piece in self._cut(source)]
         found = iter(self._search_all(pieces, options))
         return [self._join([next(found) for _ in self._cut(source)], source, options) for source in sources]
-
-    def check(self, options: SearchOptions) -> None:
-        """Raises a ClientError unless the model can search with these options."""
-        most = min(len(self.target_vocabulary) - 1, 1000)
-        if not 1 <= options.beam_size <= most:
-            raise ClientError(
-                f"beam_size: {options.beam_size} is not in 1 … {most} "
-                f"(the target vocabulary has {len(self.target_vocabulary)} entries). Choose a smaller beam."
-            )
-        if not 1 <= options.n_best <= options.beam_size:
-            raise ClientError(
-                f"n_best: {options.n_best} is not in 1 … {options.beam_size} (the beam size). "
-                "Ask for fewer translations or raise beam_size."
-            )
-        if options.max_output_length is not None and options.max_output_length < 1:
-            raise ClientError(f"max_output_length: {options.max_output_length} is below 1.")
-        for name in ("length_penalty_alpha", "length_penalty_beta"):
-            value = getattr(options, name)
-            if not 0 <= value < math.inf:
-                raise ClientError(f"{name}: {value} is not a finite number of 0 or more.")
 
     def _check_ids(self, sources: Sequence[Sequence[int]]) -> None:
         size = len(self.source_vocabulary)

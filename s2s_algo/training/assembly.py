@@ -16,10 +16,10 @@ from s2s_algo.checkpoints.store import CheckpointStore
 from s2s_algo.checkpoints.tensors import fill
 from s2s_algo.data.buckets import Bucket, define_parallel_buckets
 from s2s_algo.data.channels import Channels
-from s2s_algo.data.corpus import Corpus, CorpusReport, build_corpus
+from s2s_algo.data.corpus import Corpus, build_corpus
 from s2s_algo.data.statistics import LengthStatistics, length_statistics
 from s2s_algo.data.vocabulary import Vocabulary
-from s2s_algo.decoding.translation import SearchOptions
+from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.errors import ClientError
 from s2s_algo.hyperparameters import Hyperparameters
@@ -36,6 +36,7 @@ from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.training.data import BatchSource
 from s2s_algo.training.metrics import METRICS
 from s2s_algo.training.optimizers import OptimizerConfig, build_optimizer
+from s2s_algo.training.preconditions import check_beam, refuse_what_is_not_built
 from s2s_algo.training.schedules import InverseSquareRoot, InverseTime, PlateauReduce, Schedule
 from s2s_algo.training.snapshot import JobIdentity, restore
 from s2s_algo.training.state import TrainState
@@ -112,13 +113,14 @@ def assemble(
         ClientError: The data, or a checkpoint of another job.
     """
     refuse_what_is_not_built(hyperparameters)
+    check_beam(hyperparameters, len(vocabularies[1]))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     logger.info("Training on %s with %d threads", device, torch.get_num_threads())
     source_vocabulary, target_vocabulary = vocabularies
     logger.info("Vocabulary sizes: source=%d target=%d", len(source_vocabulary), len(target_vocabulary))
     # (1) Data.
-    train_full, train_report = _read(channels, "train", vocabularies, scratch)
-    validation_full, validation_report = _read(channels, "validation", vocabularies, scratch)
+    train_full = _read(channels, "train", vocabularies, scratch)
+    validation_full = _read(channels, "validation", vocabularies, scratch)
     train_corpus = _truncate(train_full, "train", hyperparameters)
     validation_corpus = _truncate(validation_full, "validation", hyperparameters)
     statistics = length_statistics(train_corpus)
@@ -140,7 +142,6 @@ def assemble(
     inference = inference_config(hyperparameters, statistics)
     options = SearchOptions(inference.beam_size, inference.length_penalty_alpha, inference.length_penalty_beta)
     translator = Translator(model, source_vocabulary, target_vocabulary, inference.limits, options)
-    translator.check(options)
     bleu = _bleu(hyperparameters, validation_full, translator)
     logger.info("Early stopping by optimizing '%s'", hyperparameters.optimized_metric)
     # (5) The checkpoint to go on from.
@@ -150,8 +151,8 @@ def assemble(
         {
             "source vocabulary": _digest(source_vocabulary),
             "target vocabulary": _digest(target_vocabulary),
-            "train channel": f"{train_report.pairs} pairs, {train_report.source_tokens} source tokens",
-            "validation channel": f"{validation_report.pairs} pairs, {validation_report.source_tokens} source tokens",
+            "train channel": train_full.digest(),
+            "validation channel": validation_full.digest(),
         },
     )
     state = TrainState()
@@ -176,17 +177,6 @@ def assemble(
         check_stop=check_stop,
     )
     return Assembled(job, state, hyperparameters, source_vocabulary, target_vocabulary, inference)
-
-
-def refuse_what_is_not_built(hyperparameters: Hyperparameters) -> None:
-    """Raises a ClientError for documented values that this version cannot train."""
-    problems = [
-        f"{name}: 'cnn' is not available in this version; choose rnn"
-        for name in ("encoder_type", "decoder_type")
-        if getattr(hyperparameters, name) == "cnn"
-    ]
-    if problems:
-        raise ClientError("\n".join(problems))
 
 
 def model_config(hyperparameters: Hyperparameters, source_size: int, target_size: int) -> ModelConfig:
@@ -285,9 +275,7 @@ def inference_config(hyperparameters: Hyperparameters, statistics: LengthStatist
     )
 
 
-def _read(
-    channels: Channels, name: str, vocabularies: tuple[Vocabulary, Vocabulary], scratch: Path
-) -> tuple[Corpus, CorpusReport]:
+def _read(channels: Channels, name: str, vocabularies: tuple[Vocabulary, Vocabulary], scratch: Path) -> Corpus:
     channel = channels.train if name == "train" else channels.validation
     corpus, report = build_corpus(channel, len(vocabularies[0]), len(vocabularies[1]), scratch)
     logger.info(
@@ -299,7 +287,7 @@ def _read(
         report.target_tokens,
         report.skipped,
     )
-    return corpus, report
+    return corpus
 
 
 def _truncate(corpus: Corpus, name: str, hyperparameters: Hyperparameters) -> Corpus:

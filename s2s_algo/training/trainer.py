@@ -95,7 +95,7 @@ def train(job: TrainingJob, state: TrainState) -> None:
         if state.evaluated_updates < state.updates:
             checkpoint(job, state, progress)
     except StopRequested:
-        if state.updates:
+        if state.updates and job.store.newest() != state.updates:
             save(job, state)
         raise
     logger.info("%s", reason)
@@ -135,7 +135,11 @@ def checkpoint(job: TrainingJob, state: TrainState, progress: Progress) -> None:
         raise _not_finite(job, f"the validation loss after update {state.updates} is not finite")
     scores: dict[MetricName, float] = {"perplexity": validation.perplexity, "accuracy": validation.accuracy}
     if job.bleu is not None:
+        began = time.monotonic()
         scores["bleu"] = job.bleu.score(lambda done, total: _watch(job, progress, "translating for BLEU", done, total))
+        per_sentence = (time.monotonic() - began) / len(job.bleu.sources)
+        decoded = {"bleu-val": scores["bleu"], "avg-sec-per-sent-val": per_sentence}
+        logger.info("Checkpoint [%d]: Decoder finished (%s)", state.checkpoint + 1, decoded)
     # (2) Is it the best one?
     number = state.checkpoint + 1
     score = scores[job.optimized.name]
@@ -219,9 +223,7 @@ def _not_finite(job: TrainingJob, what: str) -> ClientError:
     first = ", ".join((weights or gradients)[:3])
     cause = f"not finite first: {first}" if first else "all weights and gradients are finite"
     return ClientError(
-        f"{what}; {cause}. "
-        "Training has diverged: lower learning_rate, or set clip_gradient to a positive value. "
-        "The best checkpoint so far is kept."
+        f"{what}; {cause}. Training has diverged: lower learning_rate, or set clip_gradient to a positive value."
     )
 
 

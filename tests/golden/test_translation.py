@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from s2s_algo.decoding.translation import SearchOptions
+from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.model.limits import LengthLimits
 from tests.golden.sockeye import MODELS, load_folder

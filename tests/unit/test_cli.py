@@ -119,12 +119,12 @@ def test_translate_with_scores_puts_score_and_tab_before_each_line(model):
 
 
 def test_translate_with_n_best_lists_the_best_first(model):
-    lines = translate(model, "w4 w5 w6\nw7\n", "--n-best", "3", "--scores")
-    assert len(lines) == 6
-    scores = [float(line.split("\t")[0]) for line in lines]
-    assert scores[:3] == sorted(scores[:3])
-    assert lines[0].split("\t")[1] == expected(model, "w4 w5 w6").text
-    assert len({*lines[:3]}) == 3
+    lines = translate(model, "w4 w5 w6\n\nw7\n", "--n-best", "3")
+    numbers, texts, scores = zip(*(line.split(" ||| ") for line in lines), strict=True)
+    assert numbers == ("0", "0", "0", "1", "2", "2", "2")
+    assert [float(score) for score in scores[:3]] == sorted(float(score) for score in scores[:3])
+    assert texts[0] == expected(model, "w4 w5 w6").text
+    assert len({*texts[:3]}) == 3
 
 
 def test_translate_with_n_best_and_json_lists_them_in_one_object(model):

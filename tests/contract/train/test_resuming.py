@@ -178,7 +178,6 @@ def test_other_hyperparameters_and_other_data_are_told_together(jobs, again, sto
     assert not again.model.exists() or not list(again.model.iterdir())
 
 
-@pytest.mark.xfail(strict=True, reason="a channel is known by its numbers of pairs and source tokens alone")
 def test_other_pairs_of_the_same_number_and_lengths_are_other_data(jobs, again):
     pairs = [(source, source) for source, _ in random_pairs(2 * EPOCH, seed=7)]
     again.put("train/train.rec", framed(pairs))

@@ -84,6 +84,7 @@ def test_what_a_killed_run_left_is_no_part_of_the_next_folder(tmp_path):
     (tmp_path / "final.replaced.sagemaker-ignore").mkdir()
     (tmp_path / "final.replaced.sagemaker-ignore" / "one").write_text("old")
     fill(tmp_path / "final", two="2")
+    assert content(tmp_path / "final") == {"two": "2"}
     fill(tmp_path / "final", two="3")
     assert names(tmp_path) == ["final"]
     assert content(tmp_path / "final") == {"two": "3"}

@@ -10,7 +10,7 @@ import torch
 
 from s2s_algo.checkpoints.artifact import Artifact, InferenceConfig, save_artifact
 from s2s_algo.decoding import translator as module
-from s2s_algo.decoding.translation import SearchOptions
+from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.errors import ClientError
 from s2s_algo.model.limits import LengthLimits

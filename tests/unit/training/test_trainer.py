@@ -324,6 +324,20 @@ def test_the_log_says_when_the_least_number_of_epochs_holds_patience_back(tmp_pa
     assert [wait[-3:] for wait in waits] == [": 0", ": 1", ": 1"]
 
 
+def test_the_log_says_nothing_of_epochs_that_are_reached(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "s2s_algo.training.trainer")
+    script_validation(monkeypatch, [5])
+    raw = {
+        "checkpoint_frequency_num_batches": "2",
+        "max_num_batches": "-1",
+        "checkpoint_threshold": "2",
+        "min_num_epochs": "1",
+    }
+    # The second miss comes after 6 updates, in the midst of the second epoch.
+    assert train_job(tmp_path, raw).state.updates == 6
+    assert "Minimum number of epochs" not in caplog.text
+
+
 # A loss that is not finite
 
 
@@ -336,7 +350,7 @@ def test_a_loss_that_is_not_finite_ends_the_job_before_its_update(tmp_path, monk
         train(assembled.job, assembled.state)
     assert str(caught.value) == (
         f"the loss of update 3 is {value}; all weights and gradients are finite. Training has diverged: lower "
-        "learning_rate, or set clip_gradient to a positive value. The best checkpoint so far is kept."
+        "learning_rate, or set clip_gradient to a positive value."
     )
     monkeypatch.undo()
     before = train_job(tmp_path / "before", raw | {"max_num_batches": "2"})
@@ -411,12 +425,14 @@ def test_a_job_learns_the_same_without_the_trial(tmp_path, monkeypatch):
 
 def test_the_trial_comes_first_and_is_a_whole_training_pass_on_the_largest_batch(tmp_path, monkeypatch):
     seen = []
-    spy(monkeypatch, trainer, "batch_loss", lambda model, batch: seen.append(batch.source.shape))
+    spy(monkeypatch, trainer, "batch_loss", lambda model, batch: seen.append((batch.source.shape, model.training)))
     spy(monkeypatch, torch.Tensor, "backward", lambda loss: seen.append("backward"))
     spy(monkeypatch, trainer, "update", lambda *_: seen.append("update"))
-    assembled = train_job(tmp_path, {"max_num_batches": "1"}, train_pairs=LONG)
+    assembled = assemble_job(tmp_path, {"max_num_batches": "1"}, train_pairs=LONG)
+    assembled.job.model.eval()
+    train(assembled.job, assembled.state)
     largest = assembled.job.train_data.largest()
-    assert seen[:3] == [(len(largest.pairs), largest.bucket.source), "backward", "update"]
+    assert seen[:3] == [((len(largest.pairs), largest.bucket.source), True), "backward", "update"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from s2s_algo.data.buckets import Bucket, define_parallel_buckets
-from s2s_algo.decoding.translation import SearchOptions, Translation
+from s2s_algo.decoding.options import SearchOptions
+from s2s_algo.decoding.translation import Translation
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.model.limits import LengthLimits
 from s2s_algo.training import data as training_data
@@ -94,10 +95,12 @@ def test_nothing_is_dropped_and_no_random_number_drawn():
     assert dropping == evaluate(small_model(), batches(), ignore)
 
 
-def test_no_gradient_is_computed():
-    model = small_model()
-    evaluate(model, batches(), ignore)
-    assert all(parameter.grad is None for parameter in model.parameters())
+def test_no_gradient_is_prepared():
+    enabled = []
+    evaluate(small_model(), batches(), lambda *_: enabled.append(torch.is_grad_enabled()))
+    assert enabled
+    assert not any(enabled)
+    assert torch.is_grad_enabled()
 
 
 def test_the_watch_hears_of_every_batch_before_it_is_scored():
