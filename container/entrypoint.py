@@ -19,7 +19,9 @@ def main(arguments: Sequence[str]) -> int:
             stop.install()
             from container.train import run as run_training
 
-            return run_training(stop)
+            code = run_training(stop)
+            stop.ignore()
+            return code
         case ["serve"]:
             from container.serve import run as run_server
 

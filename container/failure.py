@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 
 from s2s_algo.errors import AlgorithmError, PlatformError, S2SError
+from s2s_algo.memory import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,7 @@ def classify(error: BaseException) -> S2SError:
     """The family of an error that may not be one of ours."""
     if isinstance(error, S2SError):
         return error
-    # Torch's own errors are no MemoryErrors: OutOfMemoryError of a GPU, and a RuntimeError of the CPU's allocator.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error):
+    if is_out_of_memory(error):
         return PlatformError(
             "out of memory. Lower batch_size, max_seq_len_source, max_seq_len_target or the sizes of the model, or use "
             "a larger machine."

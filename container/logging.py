@@ -31,6 +31,8 @@ def configure_logging(environment: Mapping[str, str] = os.environ) -> None:
         stream=sys.stdout,
         force=True,
     )
+    # Torch tells its own statistics at exit, which is nothing for the log of a job.
+    logging.getLogger("torch").setLevel(logging.WARNING)
 
 
 def _level(text: str) -> int:

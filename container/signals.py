@@ -32,6 +32,11 @@ class StopSignal:
         """From now on only ``check`` raises."""
         self._deferred = True
 
+    def ignore(self) -> None:
+        """The command is done: while Python shuts down, a signal must not change how it ends."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+
     def check(self) -> None:
         """Raises ``StopRequested`` if the signal came."""
         if self._requested:

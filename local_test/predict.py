@@ -26,7 +26,6 @@ TIMEOUT_SECONDS = 70
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 _MAGIC = 0xCED7230A
-_UNKNOWN_ID = 1
 
 # Field numbers and wire types of the protobuf schema.
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
@@ -198,7 +197,8 @@ def _predict_words_recordio(url: str, sentences: Sequence[str], vocabularies: Pa
     ids: dict[str, int] = json.loads((vocabularies / "vocab.src.json").read_text(encoding="utf-8"))
     target: dict[str, int] = json.loads((vocabularies / "vocab.trg.json").read_text(encoding="utf-8"))
     words = {id_: word for word, id_ in target.items()}
-    sequences = [[ids.get(word, _UNKNOWN_ID) for word in sentence.split()] for sentence in sentences]
+    ids["<pad>"] = ids["<unk>"]  # padding is no word; the endpoint refuses its id
+    sequences = [[ids.get(word, ids["<unk>"]) for word in sentence.split()] for sentence in sentences]
     return [{"target": " ".join(words[id_] for id_ in answer)} for answer in predict_recordio(url, sequences)]
 
 

@@ -93,7 +93,8 @@ def translate(folder: Path, beam_size: int | None, n_best: int, scores: bool, as
     options.check(len(translator.target_vocabulary))
     _use_utf8()
     number = 0
-    for lines in _chunks(sys.stdin, _LINES_AT_ONCE):
+    # A person at a terminal wants each answer at once.
+    for lines in _chunks(sys.stdin, 1 if sys.stdin.isatty() else _LINES_AT_ONCE):
         sources = [translator.source_vocabulary.encode(line) for line in lines]
         for found in translator.translate_n_best(sources, options):
             if as_json:

@@ -19,7 +19,7 @@ from typing import Protocol
 from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.decoding.translation import Translation
 from s2s_algo.errors import ClientError
-from serve.memory import free_device_memory, is_out_of_memory
+from s2s_algo.memory import free_device_memory, is_out_of_memory
 from serve.problems import (
     RETRY_AFTER_SECONDS,
     ClientGoneError,

@@ -119,6 +119,7 @@ class Settings:
             transform_concurrency=read.integer("SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", 0, 0, 1000) or workers,
             transform_payload_mb=body_mb or default.transform_payload_mb,
         )
+        read.only("S2S_PRECISION", "float32")  # the variable of the faster precisions to come
         if read.problems:
             raise ClientError("; ".join(read.problems), where="environment")
         return settings
@@ -161,6 +162,11 @@ class _Reader:
         if found is None:
             self._report(name, text, f"one of {Format.names()}")
         return found
+
+    def only(self, name: str, allowed: str) -> None:
+        text = self.text(name, allowed)
+        if text != allowed:
+            self._report(name, text, allowed)
 
     def _report(self, name: str, text: str, allowed: str) -> None:
         self.problems.append(f"{name} is {text[:100]!r}; it must be {allowed}, or be left out")

@@ -129,7 +129,13 @@ def load_artifact(folder: Path) -> Artifact:
     # On the meta device a model has shapes but no memory: whatever config.json claims, nothing is allocated for it.
     with torch.device("meta"):
         model = Seq2Seq(config.model)
-    fill(model, load_tensors(folder / WEIGHTS_FILE), where=str(folder / WEIGHTS_FILE))
+    weights = load_tensors(folder / WEIGHTS_FILE)
+    fill(model, weights, where=str(folder / WEIGHTS_FILE))
+    if broken := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
+        raise ClientError(
+            f"not all numbers of {', '.join(broken[:3])} are finite. Train again, or take an older model.",
+            where=str(folder / WEIGHTS_FILE),
+        )
     return Artifact(model, config.inference, source_vocabulary, target_vocabulary, config.training)
 
 

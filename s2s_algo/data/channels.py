@@ -20,7 +20,6 @@ SOURCE_VOCABULARY, TARGET_VOCABULARY = "vocab.src.json", "vocab.trg.json"
 
 _TRAIN, _VALIDATION, _VOCAB = "train", "validation", "vocab"
 _NAMES = (_TRAIN, _VALIDATION, _VOCAB)
-_RESERVED_NAMES = ("model",)  # accepted and not read
 _REPLICATED, _SHARDED = "FullyReplicated", "ShardedByS3Key"
 
 # Content types that cannot be protobuf records. Everything else may be, whatever a client calls it.
@@ -96,8 +95,6 @@ def _read_settings(config_path: Path, problems: list[str]) -> dict[str, dict[str
 
     settings = {}
     for name, entry in config.items():
-        if name in _RESERVED_NAMES:
-            continue
         if name not in _NAMES:
             near = difflib.get_close_matches(name, _NAMES, n=1)
             hint = f", did you mean '{near[0]}'?" if near else ""

@@ -151,6 +151,8 @@ def _check(options: PrepareOptions) -> None:
         raise ClientError(
             f"a {side} vocabulary is given without a {other} vocabulary; give both to use them, or none to build both"
         )
+    if options.output.exists() and not options.output.is_dir():
+        raise ClientError(f"the output {options.output} is a file; name a folder")
     if any(given) and options.single_vocabulary:
         raise ClientError("a single vocabulary cannot be built when vocabulary files are given; drop one of the two")
 

@@ -49,9 +49,15 @@ class BatchSource:
         """Every pair once, for validation."""
         return plan_in_order(self.bucket_of_pair, self.buckets, self.batch_size)
 
-    def largest(self) -> PlannedBatch:
-        """The batch that needs most memory."""
-        return max(self.plan_in_order(), key=lambda batch: len(batch.pairs) * sum(batch.bucket))
+    def largest(self) -> list[PlannedBatch]:
+        """The batches that can need most memory: most tokens, and most pairs of a source and a target position.
+
+        Which of the two counts depends on the kind of attention.
+        """
+        plan = self.plan_in_order()
+        most_tokens = max(plan, key=lambda batch: len(batch.pairs) * sum(batch.bucket))
+        most_cells = max(plan, key=lambda batch: len(batch.pairs) * batch.bucket.source * batch.bucket.target)
+        return [most_tokens] if most_tokens is most_cells else [most_tokens, most_cells]
 
     def collate(self, planned: PlannedBatch) -> Batch:
         """The tensors of a batch."""

@@ -13,6 +13,7 @@ import torch
 from s2s_algo.checkpoints.store import CheckpointStore
 from s2s_algo.data.batches import PlannedBatch
 from s2s_algo.errors import ClientError
+from s2s_algo.memory import is_out_of_memory
 from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.training.data import BatchSource
 from s2s_algo.training.loss import Totals, batch_loss
@@ -184,26 +185,26 @@ def save(job: TrainingJob, state: TrainState) -> None:
 
 
 def try_largest_batch(job: TrainingJob) -> None:
-    """Runs the largest batch once without learning from it, so that a lack of memory shows before hours of work.
+    """Runs the largest batches once without learning from them: a lack of memory shows before hours of work.
 
     Raises:
-        ClientError: It does not fit.
+        ClientError: One does not fit.
     """
-    largest = job.train_data.largest()
     devices = [job.model.device] if job.model.device.type == "cuda" else []
-    try:
-        # The random numbers of the job must not depend on this trial.
-        with torch.random.fork_rng(devices):
-            job.model.train()
-            batch_loss(job.model, job.train_data.collate(largest))[0].backward()
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "memory" not in str(error):
-            raise
-        source, target = largest.bucket
-        raise ClientError(
-            f"a batch of {len(largest.pairs)} pairs of up to {source} source and {target} target tokens does not "
-            "fit in memory. Lower batch_size, max_seq_len_source, max_seq_len_target or the sizes of the model."
-        ) from error
+    for largest in job.train_data.largest():
+        try:
+            # The random numbers of the job must not depend on this trial.
+            with torch.random.fork_rng(devices):
+                job.model.train()
+                batch_loss(job.model, job.train_data.collate(largest))[0].backward()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            source, target = largest.bucket
+            raise ClientError(
+                f"a batch of {len(largest.pairs)} pairs of up to {source} source and {target} target tokens does not "
+                "fit in memory. Lower batch_size, max_seq_len_source, max_seq_len_target or the sizes of the model."
+            ) from error
     for parameter in job.model.parameters():
         parameter.grad = None
 

@@ -146,11 +146,6 @@ def test_an_unknown_channel_is_refused_with_the_nearest_name(job):
     )
 
 
-def test_the_model_channel_is_reserved(job):
-    configure(job, CONFIG | {"model": {"TrainingInputMode": "Pipe"}})
-    assert train_files(job) == ["train.rec"]
-
-
 @pytest.mark.parametrize("config", ["{", "", "[" * 100_000])
 def test_a_broken_configuration_is_refused(job, config):
     configure(job, config)

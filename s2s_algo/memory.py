@@ -10,7 +10,7 @@ _SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tells whether an error of the decoder means that memory ran out, on the host or on a device."""
+    """Tells whether an error means that memory ran out, on the host or on a device."""
     if isinstance(error, MemoryError):
         return True
     # Not imported: if nothing has loaded torch, the error is none of its own, and loading it would take seconds.
