@@ -229,7 +229,7 @@ def test_prepare_tells_what_is_wrong_in_one_line(texts, tmp_path):
 
 def test_prepare_tells_when_the_disk_refuses(texts, tmp_path):
     (tmp_path / "data").write_text("in the way")
-    result = run("prepare", *texts, "-o", tmp_path / "data")
+    result = run("prepare", *texts, "-o", tmp_path / "data" / "below")
     assert result.exit_code == 3
     assert result.stderr.startswith("InternalServerError: ")
     assert str(tmp_path / "data") in result.stderr

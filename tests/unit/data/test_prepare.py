@@ -215,9 +215,14 @@ def test_limits_must_be_positive(options, name):
     assert failure(dataclasses.replace(options, **{name: 0})) == f"{name} is 0; it must be 1 or more"
 
 
-def test_an_output_that_cannot_be_written_is_a_platform_error(options):
-    with pytest.raises(PlatformError, match=r"cannot write to .*train\.en: File exists"):
+def test_an_output_that_is_a_file_is_named(options):
+    with pytest.raises(ClientError, match=r"the output .*train\.en is a file; name a folder"):
         prepare(dataclasses.replace(options, output=options.train_source))
+
+
+def test_an_output_that_cannot_be_written_is_a_platform_error(options):
+    with pytest.raises(PlatformError, match=r"cannot write to .*train\.en/below: Not a directory"):
+        prepare(dataclasses.replace(options, output=options.train_source / "below"))
 
 
 def test_equal_texts_give_equal_bytes(options):

@@ -35,18 +35,22 @@ def test_validation_goes_through_the_corpus_in_order():
 
 
 def test_the_largest_batch_has_most_columns():
-    largest = source_of([SHORT] * 9 + [MIDDLE] * 9 + [LONG] * 4).largest()
-    assert (largest.bucket, len(largest.pairs)) == (BUCKETS[2], 4)
+    assert order(source_of([SHORT] * 4 + [MIDDLE] * 4 + [LONG] * 4).largest()) == [(BUCKETS[2], [8, 9, 10, 11])]
 
 
-def test_a_full_batch_may_be_larger_than_a_longer_one():
-    largest = source_of([SHORT] * 3 + [MIDDLE] * 4 + [LONG] * 1).largest()
-    assert (largest.bucket, len(largest.pairs)) == (BUCKETS[1], 4)
+def test_the_largest_batch_is_a_full_one():
+    assert order(source_of([MIDDLE] * 5).largest()) == [(BUCKETS[1], [0, 1, 2, 3])]
+
+
+def test_the_batch_of_most_tokens_and_that_of_most_cells_of_attention_may_be_two():
+    # 4 times 3 + 4 tokens against 9 + 10, and 4 times 3 * 4 cells against 9 * 10.
+    assert order(source_of([SHORT] * 4 + [LONG]).largest()) == [(BUCKETS[0], [0, 1, 2, 3]), (BUCKETS[2], [4])]
 
 
 def test_targets_begin_and_end_with_the_symbols_of_the_target_vocabulary():
     source = source_of([([5, 6], [7, 8])])
-    batch = source.collate(source.largest())
+    (planned,) = source.plan(0)
+    batch = source.collate(planned)
     assert batch.source.tolist() == [[5, 6, 0]]
     assert batch.target_in.tolist() == [[TARGET_VOCABULARY.bos_id, 7, 8, 0]]
     assert batch.target_label.tolist() == [[7, 8, TARGET_VOCABULARY.eos_id, 0]]

@@ -22,13 +22,10 @@ from tests.tiny_job import (
     assemble_job,
     copies,
     differing,
-    draw_pairs,
     script_validation,
     train_job,
     weights_of,
 )
-
-LONG = draw_pairs(14, seed=1, shortest=5)
 
 
 def spy(monkeypatch, owner, name, before):
@@ -43,14 +40,15 @@ def spy(monkeypatch, owner, name, before):
 
 
 def break_loss(monkeypatch, update, loss):
-    """Puts another loss in place of that of an update; the trial of the largest batch is call 0."""
+    """Puts another loss in place of that of an update."""
     calls = []
 
     def broken(model, batch):
         calls.append(None)
         real, totals = batch_loss(model, batch)
-        return (loss(real), totals) if len(calls) == update + 1 else (real, totals)
+        return (loss(real), totals) if len(calls) == update else (real, totals)
 
+    monkeypatch.setattr(trainer, "try_largest_batch", lambda job: None)
     monkeypatch.setattr(trainer, "batch_loss", broken)
 
 
@@ -100,22 +98,15 @@ def test_epochs_have_orders_of_their_own(tmp_path, monkeypatch):
 
 def test_updates_train_and_validation_does_not(tmp_path, monkeypatch):
     modes = []
+    monkeypatch.setattr(trainer, "try_largest_batch", lambda job: None)
     spy(monkeypatch, trainer, "batch_loss", lambda model, batch: modes.append(("update", model.training)))
     spy(monkeypatch, trainer, "evaluate", lambda model, data, watch: modes.append(("checkpoint", model.training)))
     monkeypatch.setattr(
         BleuSample, "score", lambda self, watch: modes.append(("bleu", self.translator.model.training)) or 0.5
     )
     train_job(tmp_path, {"checkpoint_frequency_num_batches": "1", "max_num_batches": "2", "bleu_sample_size": "3"})
-    # The first one is the trial of the largest batch. Validation itself turns training off.
-    assert modes == [
-        ("update", True),
-        ("update", True),
-        ("checkpoint", True),
-        ("bleu", False),
-        ("update", True),
-        ("checkpoint", True),
-        ("bleu", False),
-    ]
+    # Validation itself turns training off.
+    assert modes == [("update", True), ("checkpoint", True), ("bleu", False)] * 2
 
 
 def test_equal_jobs_give_equal_weights(tmp_path):
@@ -274,7 +265,8 @@ def test_the_log_tells_all_of_a_checkpoint_and_of_the_end(tmp_path, monkeypatch,
     raw = {"checkpoint_frequency_num_batches": "2", "max_num_batches": "-1", "checkpoint_threshold": "2"}
     train_job(tmp_path, raw)
     times = r"Time-cost=\d+\.\d{3}$"
-    lines = [re.sub(times, "Time-cost=T", line) for line in caplog.messages]
+    messages = [record.getMessage() for record in caplog.records if record.name == trainer.__name__]
+    lines = [re.sub(times, "Time-cost=T", line) for line in messages]
     lines = [re.sub(r"Train-(\w+)=[\d.]+$", r"Train-\1=X", line) for line in lines]
     assert lines == [
         "Training started.",
@@ -423,16 +415,20 @@ def test_a_job_learns_the_same_without_the_trial(tmp_path, monkeypatch):
     assert differing(weights_of(tried), weights_of(train_job(tmp_path / "untried", raw))) == []
 
 
-def test_the_trial_comes_first_and_is_a_whole_training_pass_on_the_largest_batch(tmp_path, monkeypatch):
+def test_the_trial_comes_first_and_is_a_whole_training_pass_on_each_of_the_largest_batches(tmp_path, monkeypatch):
+    # Four short pairs have most tokens, a single long one most cells of attention.
+    pairs = [([4] * 3, [4] * 3)] * 4 + [([4] * 9, [4] * 9)]
+    raw = {"max_num_batches": "1", "max_seq_len_source": "9", "max_seq_len_target": "9", "bucket_width": "4"}
     seen = []
     spy(monkeypatch, trainer, "batch_loss", lambda model, batch: seen.append((batch.source.shape, model.training)))
     spy(monkeypatch, torch.Tensor, "backward", lambda loss: seen.append("backward"))
     spy(monkeypatch, trainer, "update", lambda *_: seen.append("update"))
-    assembled = assemble_job(tmp_path, {"max_num_batches": "1"}, train_pairs=LONG)
+    assembled = assemble_job(tmp_path, raw, train_pairs=pairs)
     assembled.job.model.eval()
     train(assembled.job, assembled.state)
-    largest = assembled.job.train_data.largest()
-    assert seen[:3] == [((len(largest.pairs), largest.bucket.source), True), "backward", "update"]
+    shapes = [(len(planned.pairs), planned.bucket.source) for planned in assembled.job.train_data.largest()]
+    assert len(shapes) == 2
+    assert seen[:5] == [(shapes[0], True), "backward", (shapes[1], True), "backward", "update"]
 
 
 @pytest.mark.parametrize(
