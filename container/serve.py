@@ -15,7 +15,7 @@ from gunicorn.glogging import Logger
 
 from container.logging import configure_logging
 from container.paths import Paths
-from container.threads import thread_settings
+from container.threads import WAIT_ASLEEP, thread_settings
 from s2s_algo.errors import ClientError
 from serve.app import create_app, load_translator
 from serve.settings import Settings
@@ -37,7 +37,7 @@ def run(application: str = "container.serve:application()") -> NoReturn:
         sys.exit(error.exit_code)
     command = [sys.executable, "-m", "gunicorn", "--config", "python:serve.gunicorn_conf"]
     command += ["--logger-class", f"{__name__}.{ServerLogger.__name__}", application]
-    os.execve(sys.executable, command, thread_settings(settings.workers) | os.environ)  # noqa: S606
+    os.execve(sys.executable, command, thread_settings(WAIT_ASLEEP, settings.workers) | os.environ)  # noqa: S606
 
 
 def application() -> Flask:

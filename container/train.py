@@ -13,7 +13,7 @@ from container.failure import report
 from container.logging import configure_logging
 from container.paths import Paths
 from container.signals import StopSignal
-from container.threads import thread_settings
+from container.threads import WAIT_AWAKE_BRIEFLY, thread_settings
 from s2s_algo.errors import PlatformError
 from s2s_algo.training.stopping import StopRequested
 
@@ -49,7 +49,7 @@ def _train(paths: Paths, stop: StopSignal) -> None:
     begun = checkpoints is not None and any(checkpoints.iterdir())
     if not begun and any(paths.model.iterdir()):
         logger.warning("%s is not empty: what is there may belong to another job until this one is done", paths.model)
-    for name, value in thread_settings().items():
+    for name, value in thread_settings(WAIT_AWAKE_BRIEFLY).items():
         os.environ.setdefault(name, value)
     # Only now, since importing torch takes seconds and a wrong job shall fail at once.
     from s2s_algo.checkpoints.artifact import save_artifact
