@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-
 # How the threads of a parallel loop wait for each other. Whenever another process or thread takes a core away for a
 # moment, spinning for the thread that has lost it takes ten to a hundred times as long as the loop itself.
 # Beside threads that answer requests, they wait asleep.

@@ -26,10 +26,13 @@ class Progress:
         self._stopping = stopping
         self._metric = metric
         self._clock = clock
-        self._started = self._spoken = self._speed_since = clock()
-        self._first_update = self._spoken_update = state.updates
-        self._speed_samples = state.samples
-        self._target_tokens = 0
+        self._started = self._spoken = self._last_update = clock()
+        self._first_update = state.updates
+        # Seconds of other work, such as validation; speeds are those of training alone.
+        self._away = 0.0
+        # Where the running measurements of speed began.
+        self._speed_since, self._speed_samples = self._started, state.samples
+        self._pace_since, self._pace_update, self._pace_tokens = self._started, state.updates, 0
 
     def updated(self, state: TrainState, target_tokens: int, batches: int) -> None:
         """Hears of an update.
@@ -39,10 +42,11 @@ class Progress:
             target_tokens: Real target tokens of its batch.
             batches: Batches in the running epoch.
         """
-        now = self._clock()
-        self._target_tokens += target_tokens
+        now = self._last_update = self._clock()
+        training = now - self._away
+        self._pace_tokens += target_tokens
         if state.updates % _SPEED_EVERY == 0:
-            speed = (state.samples - self._speed_samples) / max(now - self._speed_since, 1e-9)
+            speed = (state.samples - self._speed_samples) / max(training - self._speed_since, 1e-9)
             logger.info(
                 "Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec\t%s=%f",
                 state.epoch,
@@ -51,19 +55,20 @@ class Progress:
                 self._metric,
                 getattr(state.totals, self._metric),
             )
-            self._speed_since, self._speed_samples = now, state.samples
+            self._speed_since, self._speed_samples = training, state.samples
         if now - self._spoken >= _PROGRESS_EVERY:
-            seconds = now - self._spoken
+            seconds = max(training - self._pace_since, 1e-9)
             logger.info(
                 "Progress: update %d, %.1f updates/s, %.0f target tokens/s, epoch %d at %.0f %%, %s",
                 state.updates,
-                (state.updates - self._spoken_update) / seconds,
-                self._target_tokens / seconds,
+                (state.updates - self._pace_update) / seconds,
+                self._pace_tokens / seconds,
                 state.epoch + 1,
                 100 * state.position / batches,
                 self._remaining(state, batches, now),
             )
-            self._speak(now, state.updates)
+            self._spoken = now
+            self._pace_since, self._pace_update, self._pace_tokens = training, state.updates, 0
 
     def working(self, what: str, done: int, total: int) -> None:
         """Hears of work between updates, such as validation; speaks up when it takes long."""
@@ -72,14 +77,9 @@ class Progress:
             logger.info("Progress: %s, %d of %d", what, done, total)
             self._spoken = now
 
-    def resumed(self, state: TrainState) -> None:
-        """Hears that such work is over; its time is no part of the speed of updates."""
-        now = self._clock()
-        self._speed_since, self._speed_samples = now, state.samples
-        self._speak(now, state.updates)
-
-    def _speak(self, now: float, updates: int) -> None:
-        self._spoken, self._spoken_update, self._target_tokens = now, updates, 0
+    def resumed(self) -> None:
+        """Hears that such work is over."""
+        self._away += self._clock() - self._last_update
 
     def _remaining(self, state: TrainState, batches: int, now: float) -> str:
         left = self._stopping.updates_left(state, batches)

@@ -174,7 +174,7 @@ def checkpoint(job: TrainingJob, state: TrainState, progress: Progress) -> None:
     job.schedule.after_checkpoint(improved)
     state.checkpoint, state.evaluated_updates, state.totals = number, state.updates, Totals()
     save(job, state)
-    progress.resumed(state)
+    progress.resumed()
 
 
 def save(job: TrainingJob, state: TrainState) -> None:

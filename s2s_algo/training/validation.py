@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # Called between batches with what is done and the number of all; may raise to end the work.
 Watch = Callable[[int, int], None]
 
-_BLEU_SLICE = 64  # sentences between two calls of the watch
+_BLEU_SLICE = 16  # sentences between two calls of the watch: some seconds, even for a large model on a CPU
 
 
 @torch.no_grad()
@@ -78,6 +78,8 @@ def draw_sample(corpus: Corpus, size: int | None, seed: int, translator: Transla
         pairs = sorted(np.argsort(np.random.PCG64(seed).random_raw(len(corpus)))[:size].tolist())
     elif size is not None and size > len(corpus):
         logger.info("bleu_sample_size %d is more than the %d validation pairs: all are used", size, len(corpus))
+    # Sentences of similar length are translated together; BLEU does not mind the order.
+    pairs.sort(key=lambda pair: len(corpus.source[pair]))
     vocabulary = translator.target_vocabulary
     return BleuSample(
         sources=[corpus.source[pair].tolist() for pair in pairs],

@@ -98,7 +98,7 @@ def test_the_time_of_a_checkpoint_is_no_part_of_the_speed(caplog):
     run = Run(caplog)
     run.update(0.01, count=60)
     run.work(19, 1, 2)
-    run.progress.resumed(run.state)
+    run.progress.resumed()
     (line,) = speed_lines(run.update(0.01, count=40))
     assert "Speed: 800.00 samples/sec" in line
 
@@ -151,11 +151,24 @@ def test_short_validation_is_not_heard_of(caplog):
     assert run.work(5, 3, 4) == []
 
 
+def test_frequent_checkpoints_do_not_silence_the_progress(caplog):
+    run = Run(caplog, max_updates=1000)
+    heard = []
+    for _ in range(20):
+        heard += run.update(1, count=9)
+        heard += run.work(3, 1, 2)
+        run.progress.resumed()
+    times = [moment for moment, message in heard if message.startswith("Progress")]
+    assert all(later - earlier <= 30 for earlier, later in zip([1000.0, *times], times, strict=False))
+    assert times[-1] >= run.now - 30
+    assert all("1.0 updates/s" in line for line in progress_lines(heard) if "updates/s" in line)
+
+
 def test_the_pace_after_a_checkpoint_leaves_out_its_time(caplog):
     run = Run(caplog, max_updates=1000)
     run.update(1, count=10)
     run.work(100, 1, 2)
-    run.progress.resumed(run.state)
+    run.progress.resumed()
     (line,) = progress_lines(run.update(1, count=20))
     assert line.startswith("Progress: update 30, 1.0 updates/s, 40 target tokens/s, ")
 
@@ -195,7 +208,7 @@ def test_the_eta_counts_checkpoints_to_come(caplog):
     run = Run(caplog, max_updates=100)
     run.update(1, count=50)
     run.work(50, 1, 2)
-    run.progress.resumed(run.state)
+    run.progress.resumed()
     # 70 updates and a checkpoint took 120 seconds.
     (line,) = progress_lines(run.update(1, count=20))
     assert eta(line) == round(30 * 120 / 70)
