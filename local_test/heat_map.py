@@ -52,4 +52,5 @@ def save_heat_map(panels: Sequence[Panel], path: Path) -> None:
         axes.xaxis.tick_top()
         axes.set_title("".join(panel.source))
     figure.colorbar(image, ax=axes, label="attention weight")
-    figure.savefig(path, dpi=120)
+    # Tight: a title above the ticks at the top may lie outside the layout.
+    figure.savefig(path, dpi=120, bbox_inches="tight")
