@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from container.resources import Resources, read_resources
 from s2s_algo.data.channels import Channels, read_channels
 from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.errors import ClientError
-from s2s_algo.hyperparameters import Hyperparameters, read_hyperparameters_file, validate
+from s2s_algo.hyperparameters import Hyperparameters, read_hyperparameters_file, valid_part, validate
 from s2s_algo.json_file import read_json_object
 from s2s_algo.training.preconditions import check_beam, refuse_what_is_not_built
+from s2s_algo.wording import shown
 
 logger = logging.getLogger(__name__)
 
@@ -55,22 +57,24 @@ def read_configuration(paths: Paths) -> Configuration:
             problems.append(str(error))
             return None
 
-    validated = attempt(lambda: validate(read_hyperparameters_file(paths.hyperparameters)))
+    raw = attempt(lambda: read_hyperparameters_file(paths.hyperparameters))
+    validated = None if raw is None else attempt(lambda: validate(raw))
     resources = attempt(lambda: read_resources(paths.resource_config))
     channels = attempt(lambda: read_channels(paths.input_data_config, paths.data))
     checkpoints = attempt(lambda: _checkpoint_folder(paths))
     source = attempt(lambda: Vocabulary.load(channels.vocab.source)) if channels else None
     target = attempt(lambda: Vocabulary.load(channels.vocab.target)) if channels else None
-    if validated:
-        attempt(lambda: refuse_what_is_not_built(validated.hyperparameters))
-    if validated and target:
-        attempt(lambda: check_beam(validated.hyperparameters, len(target)))
+    if raw is not None:
+        values = valid_part(raw)
+        attempt(lambda: refuse_what_is_not_built(values))
+        if target:
+            attempt(lambda: check_beam(values, len(target)))
     if problems or not (validated and resources and channels and source and target):
         raise ClientError("\n".join(problems))
     for notice in validated.notices:
         logger.log(logging.getLevelNamesMapping()[notice.level], "%s", notice.text)
-    values = validated.hyperparameters.model_dump(mode="json")
-    logger.info("Final configuration: %s", json.dumps(values, ensure_ascii=False))
+    final = validated.hyperparameters.model_dump(mode="json")
+    logger.info("Final configuration: %s", json.dumps(final, ensure_ascii=False))
     return Configuration(validated.hyperparameters, resources, channels, source, target, checkpoints)
 
 
@@ -79,7 +83,17 @@ def _checkpoint_folder(paths: Paths) -> Path | None:
     values = read_json_object(paths.checkpoint_config, form)
     if values is None and not paths.checkpoints.is_dir():
         return None
-    local_path = (values or {}).get("LocalPath") or str(paths.checkpoints)
-    if not isinstance(local_path, str):
-        raise ClientError(f"LocalPath is not a text; {form}", where=str(paths.checkpoint_config))
+    local_path = (values or {}).get("LocalPath")
+    if local_path is None:
+        local_path = str(paths.checkpoints)
+    if not isinstance(local_path, str) or not _is_path(local_path):
+        raise ClientError(f"LocalPath {shown(local_path)} is not a path; {form}", where=str(paths.checkpoint_config))
     return Path(local_path)
+
+
+def _is_path(text: str) -> bool:
+    """Whether the file system could have a file of this name."""
+    try:
+        return bool(text) and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False

@@ -83,6 +83,13 @@ def validate(raw: Mapping[str, object]) -> Validated:
     return Validated(Hyperparameters.model_validate(accepted), (*ignored, *(notice for _, notice in notices)))
 
 
+def valid_part(raw: Mapping[str, object]) -> Hyperparameters:
+    """The values that are allowed by themselves, with defaults for the rest: for checks beside ``validate``."""
+    passed = {name: value for name, value in raw.items() if name in parameters()}
+    rejected = _rejected(passed)
+    return Hyperparameters.model_validate({name: value for name, value in passed.items() if name not in rejected})
+
+
 def _rejected(passed: Mapping[str, object]) -> set[str]:
     """The names whose values their rows do not allow."""
     try:

@@ -14,6 +14,7 @@ from s2s_algo.training.stopping import StoppingRule
 logger = logging.getLogger(__name__)
 
 _SPEED_EVERY = 50  # updates
+_LONGEST_ETA = 365 * 86_400.0  # seconds; nobody plans further
 _PROGRESS_EVERY = 20.0  # seconds; a batch may take long, so well below the promised 30
 
 
@@ -85,5 +86,5 @@ class Progress:
         left = self._stopping.updates_left(state, batches)
         if left is None:
             return f"until {self._stopping.patience} checkpoints bring no improvement"
-        seconds_per_update = (now - self._started) / (state.updates - self._first_update)
-        return f"ETA {timedelta(seconds=round(left * seconds_per_update))}"
+        seconds = left * (now - self._started) / (state.updates - self._first_update)
+        return f"ETA {timedelta(seconds=round(seconds))}" if seconds < _LONGEST_ETA else "ETA more than a year"

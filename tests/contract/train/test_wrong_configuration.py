@@ -331,3 +331,22 @@ def test_the_message_of_a_long_list_of_mistakes_begins_with_their_number(jobs, o
     job = jobs.run(opt_ml)
     assert job.failure[:SHOWN].startswith(f"ClientError: {len(names)} problems with the hyperparameters:\n")
     assert all(f"\n{name}: 'xxx" in job.failure[:SHOWN] for name in names)
+
+
+def test_what_is_not_built_and_the_beam_are_told_with_everything_else(jobs, opt_ml):
+    opt_ml.configure("hyperparameters.json", {"encoder_type": "cnn", "beam_size": "500", "batch_size": "many"})
+    opt_ml.configure("checkpointconfig.json", {"LocalPath": 0})
+    assert_refused(
+        jobs.run(opt_ml),
+        "batch_size: 'many' is not an integer",
+        "LocalPath 0 is not a path; it must be an object such as",
+        "encoder_type: 'cnn' is not available in this version; choose rnn",
+        "beam_size: 500 is not in 1 … 15",
+    )
+
+
+@pytest.mark.parametrize("local_path", ["", "a\0b", "\ud800", [], False])
+def test_a_checkpoint_folder_that_is_no_path_is_refused(jobs, opt_ml, local_path):
+    opt_ml.configure("hyperparameters.json", TINY)
+    opt_ml.configure("checkpointconfig.json", {"LocalPath": local_path})
+    assert_refused(jobs.run(opt_ml), "checkpointconfig.json: LocalPath ", " is not a path; ")

@@ -220,6 +220,12 @@ def test_the_eta_never_passes_the_end(caplog):
     assert eta(line) == 0
 
 
+def test_an_eta_beyond_all_plans_is_no_date(caplog):
+    run = Run(caplog, max_updates=2**31 - 1)
+    (line,) = progress_lines(run.update(100_000))
+    assert line.endswith(", ETA more than a year")
+
+
 def test_days_are_shown(caplog):
     (line,) = progress_lines(Run(caplog, max_updates=10_000).update(60))
     assert line.endswith("ETA 6 days, 22:39:00")
