@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from types import FrameType
 
 from s2s_algo.training.stopping import StopRequested
-
-logger = logging.getLogger(__name__)
 
 
 class StopSignal:

@@ -61,9 +61,11 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
             "Keep the files of one training job together.",
             where=where,
         )
-    # Cloned, for tensors that were read are a view of their file: they would change or vanish with it.
-    own = {name: tensor.clone() for name, tensor in tensors.items()}
-    model.load_state_dict(own, assign=any(parameter.is_meta for parameter in parameters.values()))
+    empty = any(parameter.is_meta for parameter in parameters.values())
+    if empty:
+        # What is taken over is cloned: tensors that were read are a view of their file and would change with it.
+        tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    model.load_state_dict(tensors, assign=empty)
 
 
 def _form(tensor: Tensor) -> str:
