@@ -17,7 +17,7 @@ from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.errors import ClientError
 from s2s_algo.hyperparameters import Hyperparameters, read_hyperparameters_file, valid_part, validate
 from s2s_algo.json_file import read_json_object
-from s2s_algo.training.preconditions import check_beam, refuse_what_is_not_built
+from s2s_algo.training.preconditions import check_beam
 from s2s_algo.wording import shown
 
 logger = logging.getLogger(__name__)
@@ -64,11 +64,9 @@ def read_configuration(paths: Paths) -> Configuration:
     checkpoints = attempt(lambda: _checkpoint_folder(paths))
     source = attempt(lambda: Vocabulary.load(channels.vocab.source)) if channels else None
     target = attempt(lambda: Vocabulary.load(channels.vocab.target)) if channels else None
-    if raw is not None:
-        values = valid_part(raw)
-        attempt(lambda: refuse_what_is_not_built(values))
-        if target:
-            attempt(lambda: check_beam(values, len(target)))
+    if raw is not None and target is not None:
+        values, size = valid_part(raw), len(target)
+        attempt(lambda: check_beam(values, size))
     if problems or not (validated and resources and channels and source and target):
         raise ClientError("\n".join(problems))
     for notice in validated.notices:

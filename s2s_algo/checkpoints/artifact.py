@@ -17,17 +17,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from s2s_algo.checkpoints.atomic import TEMPORARY_SUFFIX, writing
 from s2s_algo.checkpoints.tensors import fill, load_tensors, save_tensors
 from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.errors import ClientError
 from s2s_algo.model.config import ModelConfig
-from s2s_algo.model.limits import LengthLimits
+from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.seq2seq import Seq2Seq
 
 FORMAT_VERSION = 1
@@ -37,17 +37,6 @@ WEIGHTS_FILE = "model.safetensors"
 SOURCE_VOCABULARY_FILE = "vocab.src.json"
 TARGET_VOCABULARY_FILE = "vocab.trg.json"
 METRICS_FILE = "metrics.json"
-
-
-class InferenceConfig(BaseModel):
-    """How the model translates unless a request says otherwise."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    beam_size: Annotated[int, Field(ge=1)]
-    length_penalty_alpha: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    length_penalty_beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    limits: LengthLimits
 
 
 class _Config(BaseModel):
@@ -60,6 +49,18 @@ class _Config(BaseModel):
     model: ModelConfig
     inference: InferenceConfig
     training: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _positions_suffice(self) -> Self:
+        """No search may leave the positions that a convolutional part has learned."""
+        limits = self.inference.limits
+        for part, longest, name in (
+            (self.model.encoder, limits.max_input_length, "max_input_length"),
+            (self.model.decoder, limits.max_output_length, "max_output_length"),
+        ):
+            if part.type == "cnn" and longest > part.max_length:
+                raise ValueError(f"{name} {longest} exceeds the {part.max_length} positions of the model")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The three input channels: which files hold the training pairs, the validation pairs and the vocabularies.
+"""The input channels: where the training pairs, the validation pairs, the vocabularies and a first model lie.
 
 Source: container contract 1.5, 1.6 and 2.4; decisions 27 and 28.
 """
@@ -18,8 +18,8 @@ from s2s_algo.json_file import read_json_object
 
 SOURCE_VOCABULARY, TARGET_VOCABULARY = "vocab.src.json", "vocab.trg.json"
 
-_TRAIN, _VALIDATION, _VOCAB = "train", "validation", "vocab"
-_NAMES = (_TRAIN, _VALIDATION, _VOCAB)
+_TRAIN, _VALIDATION, _VOCAB, _MODEL = "train", "validation", "vocab", "model"
+_NAMES = (_TRAIN, _VALIDATION, _VOCAB, _MODEL)
 _REPLICATED, _SHARDED = "FullyReplicated", "ShardedByS3Key"
 
 # Content types that cannot be protobuf records. Everything else may be, whatever a client calls it.
@@ -57,11 +57,16 @@ class VocabularyFiles:
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """All input of a training job."""
+    """All input of a training job.
+
+    Attributes:
+        model: The folder of the model whose weights the job begins with, if there is one.
+    """
 
     train: RecordChannel
     validation: RecordChannel
     vocab: VocabularyFiles
+    model: Path | None = None
 
 
 def read_channels(config_path: Path, data_dir: Path) -> Channels:
@@ -80,9 +85,10 @@ def read_channels(config_path: Path, data_dir: Path) -> Channels:
     train = _record_channel(_TRAIN, settings.get(_TRAIN, {}), data_dir, problems)
     validation = _record_channel(_VALIDATION, settings.get(_VALIDATION, {}), data_dir, problems)
     vocab = _vocabulary_files(settings.get(_VOCAB, {}), data_dir, problems)
+    model = _model_folder(settings.get(_MODEL), data_dir, problems)
     if train is None or validation is None or vocab is None or problems:
         raise ClientError("\n".join(problems))
-    return Channels(train, validation, vocab)
+    return Channels(train, validation, vocab, model)
 
 
 def _read_settings(config_path: Path, problems: list[str]) -> dict[str, dict[str, Any]]:
@@ -131,6 +137,21 @@ def _vocabulary_files(settings: dict[str, Any], data_dir: Path, problems: list[s
         )
     problems.extend(found)
     return None if found else VocabularyFiles(folder / SOURCE_VOCABULARY, folder / TARGET_VOCABULARY)
+
+
+def _model_folder(settings: dict[str, Any] | None, data_dir: Path, problems: list[str]) -> Path | None:
+    """Finds the folder of the optional ``model`` channel; what is in it is looked at when torch is there to read it."""
+    folder = data_dir / _MODEL
+    if settings is None and not folder.is_dir():
+        return None
+    found = _mode_problems(_MODEL, settings or {}, data_dir)
+    if not found and not (folder.is_dir() and any(folder.iterdir())):
+        found.append(
+            f"{_MODEL} channel: no data in {folder}; it must hold the model to begin with, as a folder or as "
+            "model.tar.gz; leave the channel out to begin with new weights"
+        )
+    problems.extend(found)
+    return None if found else folder
 
 
 def _mode_problems(name: str, settings: dict[str, Any], data_dir: Path) -> list[str]:

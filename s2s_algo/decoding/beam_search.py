@@ -1,8 +1,8 @@
 """Batched beam search over a model's steps.
 
-Ranking is the original's: live and finished hypotheses compete by the negative log-probability of all their tokens
-divided by the length penalty; a sentence is done when all its hypotheses are. A done sentence leaves the batch at
-once, and every sentence has its own output limit, so that no translation depends on batch mates.
+Live and finished hypotheses of a sentence compete by their scores; it is done when all its hypotheses are. A done
+sentence leaves the batch at once, and every sentence has its own output limit, so that no translation depends on batch
+mates.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s_algo.decoding.penalties import LengthPenalty
+from s2s_algo.decoding.ranking import Ranking
 from s2s_algo.model.seq2seq import Seq2Seq
 
 # A finished hypothesis goes on with padding at no cost.
@@ -28,7 +28,7 @@ class Hypothesis:
 
     Attributes:
         token_ids: All generated tokens, ``</s>`` included when it was reached.
-        score: Negative log-probability of the tokens divided by the length penalty.
+        score: As the ranking has it; the lower, the better.
         attention: float32 [len(token_ids), S]; padding columns included.
     """
 
@@ -64,7 +64,7 @@ def beam_search(
     bos_id: int,
     eos_id: int,
     beam_size: int,
-    penalty: LengthPenalty,
+    ranking: Ranking,
     n_best: int = 1,
 ) -> list[list[Hypothesis]]:
     """Translates a batch.
@@ -77,7 +77,7 @@ def beam_search(
         bos_id: What the target begins with.
         eos_id: What ends it.
         beam_size: K, at least 1 and below the size of the target vocabulary.
-        penalty: The length penalty.
+        ranking: How hypotheses are compared.
         n_best: Hypotheses to return per sentence, at most ``beam_size``.
 
     Returns:
@@ -90,25 +90,24 @@ def beam_search(
     state, memory = model.decoder.start(model.encode(source, source_length))
     # One hypothesis per sentence to begin with, so that the first step cannot choose the same token twice.
     tokens = torch.full((sentences, 1), bos_id, device=source.device)
-    cost = torch.zeros(sentences, 1, device=source.device)
+    cost = score = torch.zeros(sentences, 1, device=source.device)
     length = torch.zeros(sentences, 1, dtype=torch.int64, device=source.device)
     finished = torch.zeros(sentences, 1, dtype=torch.bool, device=source.device)
     final_scores = torch.empty(sentences, beam_size, device=source.device)
+    final_order = torch.empty(sentences, beam_size, dtype=torch.int64, device=source.device)
     steps: list[_Step] = []
 
     while len(alive):
         # (1) The model's opinion on every next token of every hypothesis.
-        state, attention = model.decoder.step(model.target_embedding(tokens.flatten()), state, memory)
-        surprise = -model.output_layer(state.attentional).log_softmax(-1)
+        output, state, attention = model.decoder.step(model.target_embedding(tokens.flatten()), state, memory)
+        surprise = -model.output_layer(output).log_softmax(-1)
         width, vocabulary = tokens.shape[1], surprise.shape[-1]
         # (2) Costs and scores of all continuations; a finished hypothesis has only one, itself.
         costs = cost[:, :, None] + surprise.view(len(alive), width, vocabulary)
-        scores = costs / penalty((length + 1).to(costs.dtype))[:, :, None]
-        own = cost / penalty(length.clamp(min=1).to(costs.dtype))
-        scores = scores.masked_fill(finished[:, :, None], torch.inf)
-        scores[:, :, _PAD] = torch.where(finished, own, scores[:, :, _PAD])
+        scores = ranking.going_on(costs, length[:, :, None] + 1).masked_fill(finished[:, :, None], torch.inf)
+        scores[:, :, _PAD] = torch.where(finished, score, scores[:, :, _PAD])
         # (3) The best continuations of each sentence, best first.
-        best, choice = scores.view(len(alive), -1).topk(beam_size, largest=False)
+        _, choice = scores.view(len(alive), -1).topk(beam_size, largest=False)
         parents = choice // vocabulary
         tokens = choice % vocabulary
         # (4) The hypotheses become their continuations.
@@ -117,19 +116,22 @@ def beam_search(
         cost = torch.where(was_finished, cost.gather(1, parents), grown)
         length = length.gather(1, parents) + ~was_finished
         finished = was_finished | (tokens == eos_id) | (tokens == _PAD)
+        score = torch.where(finished, ranking.ended(cost, length), ranking.going_on(cost, length))
         first_row = torch.arange(len(alive), device=source.device)[:, None] * width
         state = state.select((first_row + parents).flatten())
         steps.append(_Step(_slots(alive, sentences), parents, tokens, attention.view(len(alive), width, -1)))
         # (5) Sentences that are done leave.
         done = finished.all(1) | (limit[alive] <= len(steps))
         if bool(done.any()):
-            final_scores[alive[done]] = best[done]
+            # Those that end at the last step may change places, by a rule that treats them differently from then on.
+            final_scores[alive[done]], final_order[alive[done]] = score[done].sort(dim=1, stable=True)
             staying = (~done).nonzero().squeeze(1)
             rows = (staying[:, None] * beam_size + torch.arange(beam_size, device=source.device)).flatten()
             state, memory, alive = state.select(rows), memory.select(staying), alive[staying]
-            tokens, cost, length, finished = tokens[staying], cost[staying], length[staying], finished[staying]
+            tokens, cost, score = tokens[staying], cost[staying], score[staying]
+            length, finished = length[staying], finished[staying]
 
-    return _trace_back(steps, final_scores.cpu().numpy(), n_best)
+    return _trace_back(steps, final_scores.cpu().numpy(), final_order[:, :n_best].cpu().numpy())
 
 
 def _slots(alive: Tensor, sentences: int) -> NDArray[np.int64]:
@@ -138,12 +140,12 @@ def _slots(alive: Tensor, sentences: int) -> NDArray[np.int64]:
     return slots
 
 
-def _trace_back(steps: Sequence[_Step], scores: NDArray[np.float32], n_best: int) -> list[list[Hypothesis]]:
-    """Follows the parents of all sentences' best rows from the last step to the first."""
-    sentences, width = len(scores), steps[0].attention.shape[-1]
+def _trace_back(steps: Sequence[_Step], scores: NDArray[np.float32], rows: NDArray[np.int64]) -> list[list[Hypothesis]]:
+    """Follows the parents of all sentences' best rows [B, N], the best first, from the last step to the first."""
+    (sentences, n_best), width = rows.shape, steps[0].attention.shape[-1]
+    rows = rows.copy()
     tokens = np.full((len(steps), sentences, n_best), _PAD, dtype=np.int64)
     attention = np.zeros((len(steps), sentences, n_best, width), dtype=np.float32)
-    rows = np.tile(np.arange(n_best), (sentences, 1))
     for number in reversed(range(len(steps))):
         step = steps[number]
         running = (step.slots >= 0).nonzero()[0]

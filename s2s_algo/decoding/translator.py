@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s2s_algo.checkpoints.artifact import Artifact, load_artifact
+from s2s_algo.checkpoints.artifact import Artifact
 from s2s_algo.data.vocabulary import PAD_ID, Vocabulary
 from s2s_algo.decoding.beam_search import Hypothesis, beam_search
 from s2s_algo.decoding.options import SearchOptions
-from s2s_algo.decoding.penalties import LengthPenalty
+from s2s_algo.decoding.ranking import LengthPenalty, PieceScore, Ranking
 from s2s_algo.decoding.translation import Translation
 from s2s_algo.errors import ClientError
-from s2s_algo.model.limits import LengthLimits
+from s2s_algo.loading import load_model
+from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.seq2seq import Seq2Seq
 
 # Rows (hypotheses) and padded source tokens times rows that are searched together; bounds memory, not results.
@@ -31,8 +32,9 @@ class Translator:
     """Translates; safe to call from several threads.
 
     Attributes:
-        options: The model's own search options, used where a call gives none.
         source_vocabulary, target_vocabulary: What ids mean.
+        inference: How the model translates by itself.
+        options: The same as search options, used where a call gives none.
     """
 
     def __init__(
@@ -40,36 +42,33 @@ class Translator:
         model: Seq2Seq,
         source_vocabulary: Vocabulary,
         target_vocabulary: Vocabulary,
-        limits: LengthLimits,
-        options: SearchOptions,
+        inference: InferenceConfig,
     ) -> None:
         self.model = model
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
-        self.limits = limits
-        self.options = options
+        self.inference = inference
+        self.options = SearchOptions(inference.beam_size, inference.length_penalty_alpha, inference.length_penalty_beta)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | None = None) -> Translator:
-        """Loads an artifact.
+        """Loads a model.
 
         Args:
-            folder: What a training job left in ``/opt/ml/model``.
+            folder: What a training job left in ``/opt/ml/model``, or a model of the original.
             device: Where to compute; by default a GPU if there is one.
 
         Raises:
-            ClientError: The folder holds no readable artifact.
+            ClientError: The folder holds no model that can be read.
         """
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return cls.from_artifact(load_artifact(folder), device)
+        return cls.from_artifact(load_model(folder), device)
 
     @classmethod
     def from_artifact(cls, artifact: Artifact, device: torch.device) -> Translator:
         """A translator of a loaded artifact."""
         model = artifact.model.to(device).eval()
-        inference = artifact.inference
-        options = SearchOptions(inference.beam_size, inference.length_penalty_alpha, inference.length_penalty_beta)
-        return cls(model, artifact.source_vocabulary, artifact.target_vocabulary, inference.limits, options)
+        return cls(model, artifact.source_vocabulary, artifact.target_vocabulary, artifact.inference)
 
     def translate(self, sources: Sequence[Sequence[int]], options: SearchOptions | None = None) -> list[Translation]:
         """The best translation of each source; see ``translate_n_best``."""
@@ -112,8 +111,9 @@ class Translator:
 
     def _cut(self, source: Sequence[int]) -> Iterator[Sequence[int]]:
         """The pieces of a source that are translated on their own; none for an empty source."""
-        size = self.limits.max_input_length
-        return (source[start : start + size] for start in range(0, len(source), size))
+        end = [self.source_vocabulary.eos_id] if self.inference.source_eos else []
+        size = max(1, self.inference.limits.max_input_length - len(end))
+        return ([*source[start : start + size], *end] for start in range(0, len(source), size))
 
     def _search_all(self, pieces: Sequence[Sequence[int]], options: SearchOptions) -> list[list[Hypothesis]]:
         """Searches pieces in batches of similar length; answers in the order of the pieces."""
@@ -129,7 +129,7 @@ class Translator:
         source = torch.full((len(pieces), max(lengths)), PAD_ID, dtype=torch.int64)
         for row, piece in enumerate(pieces):
             source[row, : len(piece)] = torch.as_tensor(piece, dtype=torch.int64)
-        limits = [self.limits.output_limit(length) for length in lengths]
+        limits = [self.inference.limits.output_limit(length) for length in lengths]
         if options.max_output_length is not None:
             limits = [min(limit, options.max_output_length) for limit in limits]
         return beam_search(
@@ -140,7 +140,7 @@ class Translator:
             bos_id=self.target_vocabulary.bos_id,
             eos_id=self.target_vocabulary.eos_id,
             beam_size=options.beam_size,
-            penalty=LengthPenalty(options.length_penalty_alpha, options.length_penalty_beta),
+            ranking=self._ranking(options),
             n_best=options.n_best,
         )
 
@@ -152,16 +152,12 @@ class Translator:
         if len(found) == 1:
             return [self._translation([hypothesis], source, hypothesis.score) for hypothesis in found[0]]
         best = [hypotheses[0] for hypotheses in found]
-        penalty = LengthPenalty(options.length_penalty_alpha, options.length_penalty_beta)
-        return [self._translation(best, source, self._joined_score(best, penalty))]
-
-    def _joined_score(self, pieces: Sequence[Hypothesis], penalty: LengthPenalty) -> float:
-        """The score of the whole from the scores of its pieces; every length counts ``<s>``, as in the original."""
         eos = self.target_vocabulary.eos_id
-        inner = sum(int((piece.token_ids != eos).sum()) for piece in pieces[:-1])
-        total = 1 + inner + len(pieces[-1].token_ids)
-        summed = sum(piece.score * penalty(float(len(piece.token_ids) + 1)) for piece in pieces)
-        return summed / penalty(float(total))
+        scores = [PieceScore(one.score, len(one.token_ids), int((one.token_ids != eos).sum())) for one in best]
+        return [self._translation(best, source, self._ranking(options).joined(scores))]
+
+    def _ranking(self, options: SearchOptions) -> Ranking:
+        return Ranking(LengthPenalty(options.length_penalty_alpha, options.length_penalty_beta), self.inference.ranking)
 
     def _translation(self, pieces: Sequence[Hypothesis], source: Sequence[int], score: float) -> Translation:
         """Joins pieces, without ``<s>`` and ``</s>``; their attention goes block by block down the diagonal."""
@@ -170,11 +166,13 @@ class Translator:
         token_ids = np.concatenate([piece.token_ids[keep] for piece, keep in zip(pieces, kept, strict=True)])
         attention = np.zeros((len(token_ids), len(source)), dtype=np.float32)
         row = column = 0
-        for piece, keep in zip(pieces, kept, strict=True):
+        for piece, keep, read in zip(pieces, kept, self._cut(source), strict=True):
             block: NDArray[np.float32] = piece.attention[keep]
-            width = min(self.limits.max_input_length, len(source) - column)
+            # The column of a </s> that ends each piece stays, as in the original: what follows stands one further
+            # to the right, and what does not fit is cut off.
+            width = max(0, min(len(read), len(source) - column))
             attention[row : row + len(block), column : column + width] = block[:, :width]
-            row, column = row + len(block), column + width
+            row, column = row + len(block), column + len(read)
         ids = tuple(token_ids.tolist())
         return Translation(ids, tuple(self.target_vocabulary.decode(ids)), score, attention)
 

@@ -59,7 +59,10 @@ class Memory:
 
     def select(self, sentences: Tensor) -> Memory:
         """The memory of some of the sentences, int64 [B']."""
-        return Memory(self.values[sentences], self.keys[sentences], self.padding[sentences])
+        values = self.values[sentences]
+        # Where the encoder states serve as both, they stay one tensor.
+        keys = values if self.keys is self.values else self.keys[sentences]
+        return Memory(values, keys, self.padding[sentences])
 
 
 class Attention(nn.Module):
@@ -129,8 +132,8 @@ class DotAttention(Attention):
 
     def __init__(self, source_size: int, query_size: int, num_hidden: int) -> None:
         super().__init__()
-        self.source_layer = _project_if_needed(source_size, num_hidden)
-        self.query_layer = _project_if_needed(query_size, num_hidden)
+        self.source_layer = project_if_needed(source_size, num_hidden)
+        self.query_layer = project_if_needed(query_size, num_hidden)
 
     def keys(self, source: EncodedSource) -> Tensor:  # noqa: D102
         return self.source_layer(source.states)
@@ -166,7 +169,8 @@ class FixedAttention(Attention):
         return memory.keys[:, None, :].expand(-1, query.shape[1], -1)
 
 
-def _project_if_needed(source_size: int, size: int) -> nn.Module:
+def project_if_needed(source_size: int, size: int) -> nn.Module:
+    """A linear layer without bias from one width to another, or nothing if they are the same."""
     return nn.Identity() if source_size == size else nn.Linear(source_size, size, bias=False)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 CellType = Literal["lstm", "gru"]
 AttentionType = Literal["mlp", "dot", "bilinear", "fixed"]
 StateInit = Literal["last", "avg", "zero"]
+ActivationType = Literal["glu", "relu", "softrelu", "sigmoid", "tanh"]
 
 _Size = Annotated[int, Field(ge=1, le=65_536)]
 _Layers = Annotated[int, Field(ge=1, le=100)]
@@ -43,6 +44,40 @@ class RecurrentEncoderConfig(_Config):
         return self.num_hidden
 
 
+class _ConvolutionalConfig(_Config):
+    """Blocks of one convolution each over embeddings and learned positions.
+
+    Attributes:
+        kernel_width: Tokens that one convolution sees.
+        max_length: Positions that were learned; no longer sequence can be read.
+        hidden_dropout: Of what each block reads.
+    """
+
+    type: Literal["cnn"] = "cnn"
+    num_layers: _Layers
+    num_hidden: _Size
+    kernel_width: Annotated[int, Field(ge=1, lt=2**31)]
+    activation: ActivationType
+    max_length: Annotated[int, Field(ge=1, lt=2**31)]
+    hidden_dropout: _Probability = 0.0
+
+    @property
+    def output_size(self) -> int:
+        """Numbers per position that the next part of the model sees."""
+        return self.num_hidden
+
+
+class ConvolutionalEncoderConfig(_ConvolutionalConfig):
+    """A convolution sees a token and as many neighbours on one side as on the other."""
+
+    @field_validator("kernel_width")
+    @classmethod
+    def _is_odd(cls, width: int) -> int:
+        if width % 2 == 0:
+            raise ValueError("must be odd, for the kernel is centred on its token")
+        return width
+
+
 class AttentionConfig(_Config):
     """How a decoder state scores the source positions; ``num_hidden`` is used by mlp and dot alone."""
 
@@ -75,10 +110,14 @@ class RecurrentDecoderConfig(_Config):
         return self.attention_in_upper_layers and self.num_layers > 1
 
 
+class ConvolutionalDecoderConfig(_ConvolutionalConfig):
+    """A convolution sees a token and those before it; each block asks the attention."""
+
+
 class ModelConfig(_Config):
-    """A whole encoder-decoder."""
+    """A whole encoder-decoder; every mix of encoder and decoder fits together."""
 
     source_embedding: EmbeddingConfig
     target_embedding: EmbeddingConfig
-    encoder: RecurrentEncoderConfig
-    decoder: RecurrentDecoderConfig
+    encoder: Annotated[RecurrentEncoderConfig | ConvolutionalEncoderConfig, Field(discriminator="type")]
+    decoder: Annotated[RecurrentDecoderConfig | ConvolutionalDecoderConfig, Field(discriminator="type")]

@@ -12,12 +12,13 @@ from torch.nn import functional
 
 from s2s_algo.model.attention import EncodedSource, Memory, build_attention
 from s2s_algo.model.config import RecurrentDecoderConfig
+from s2s_algo.model.decoder import Decoder
 from s2s_algo.model.recurrent import CELLS, LayerState, RecurrentCell
 
 
 @dataclass(frozen=True, slots=True)
-class DecoderState:
-    """Everything a hypothesis carries from one step to the next; of fixed size.
+class RecurrentState:
+    """What a hypothesis of a recurrent decoder carries on.
 
     Attributes:
         layers: The state of each layer.
@@ -27,14 +28,14 @@ class DecoderState:
     layers: tuple[LayerState, ...]
     attentional: Tensor
 
-    def select(self, rows: Tensor) -> DecoderState:
+    def select(self, rows: Tensor) -> RecurrentState:
         """The states of some rows, int64 [N'], in that order; a row may occur several times."""
         layers = tuple(tuple(part[rows] for part in layer) for layer in self.layers)
-        return DecoderState(layers, self.attentional[rows])
+        return RecurrentState(layers, self.attentional[rows])
 
 
-class RecurrentDecoder(nn.Module):
-    """Predicts a vector per target position from the tokens before it and the source."""
+class RecurrentDecoder(Decoder[RecurrentState]):
+    """Cells that read the last token and the last answer; the answer combines their output and the attention's."""
 
     def __init__(self, config: RecurrentDecoderConfig, input_size: int, source_size: int) -> None:
         super().__init__()
@@ -55,12 +56,7 @@ class RecurrentDecoder(nn.Module):
         """The layers, bottom first."""
         return cast(Sequence[RecurrentCell], self.layers)
 
-    def start(self, source: EncodedSource) -> tuple[DecoderState, Memory]:
-        """The state before the first step and what the attention keeps of the source.
-
-        Returns:
-            The state with N = B rows and the memory of B sentences.
-        """
+    def start(self, source: EncodedSource) -> tuple[RecurrentState, Memory]:  # noqa: D102
         zeros = source.states.new_zeros(len(source.length), self.config.num_hidden)
         per_layer = CELLS[self.config.cell_type].states
         if self.config.state_init == "zero":
@@ -69,18 +65,9 @@ class RecurrentDecoder(nn.Module):
             summary = source.last() if self.config.state_init == "last" else source.average()
             flat = [torch.tanh(layer(summary)) for layer in self.state_layers]
         layers = tuple(tuple(flat[n : n + per_layer]) for n in range(0, len(flat), per_layer))
-        return DecoderState(layers, zeros), self.attention.remember(source)
+        return RecurrentState(layers, zeros), self.attention.remember(source)
 
-    def forward(self, embedded: Tensor, source: EncodedSource) -> Tensor:
-        """All steps of known targets, for training and scoring.
-
-        Args:
-            embedded: float [B, T, E], the embeddings of ``<s>`` and the target tokens.
-            source: Of the same B sentences.
-
-        Returns:
-            float [B, T, H], what the output layer sees.
-        """
+    def forward(self, embedded: Tensor, source: EncodedSource) -> Tensor:  # noqa: D102
         state, memory = self.start(source)
         # The embeddings' share of layer 1's gates does not depend on the loop: one product for all steps.
         embedding_weight, feed_weight = self._first_weights()
@@ -91,20 +78,13 @@ class RecurrentDecoder(nn.Module):
             outputs.append(state.attentional)
         return torch.stack(outputs, dim=1)
 
-    def step(self, embedded: Tensor, state: DecoderState, memory: Memory) -> tuple[DecoderState, Tensor]:
-        """One step of a search.
-
-        Args:
-            embedded: float [N, E], the embeddings of the last tokens.
-            state: Of N rows; the rows of a sentence follow one another.
-            memory: Of B sentences, N a multiple of B.
-
-        Returns:
-            The next state, whose ``attentional`` the output layer sees, and the attention weights, float [N, S].
-        """
+    def step(  # noqa: D102
+        self, embedded: Tensor, state: RecurrentState, memory: Memory
+    ) -> tuple[Tensor, RecurrentState, Tensor]:
         embedding_weight, feed_weight = self._first_weights()
         embedded_gates = functional.linear(embedded, embedding_weight, self.cells[0].bias_ih)
-        return self._advance(embedded_gates, feed_weight, state, memory)
+        state, weights = self._advance(embedded_gates, feed_weight, state, memory)
+        return state.attentional, state, weights
 
     def _first_weights(self) -> tuple[Tensor, Tensor]:
         """The columns of layer 1's input weights for the embedding, [G, E], and for the last answer, [G, H].
@@ -115,8 +95,8 @@ class RecurrentDecoder(nn.Module):
         return weight[:, : self.embedding_size], weight[:, self.embedding_size :].contiguous()
 
     def _advance(
-        self, embedded_gates: Tensor, feed_weight: Tensor, state: DecoderState, memory: Memory
-    ) -> tuple[DecoderState, Tensor]:
+        self, embedded_gates: Tensor, feed_weight: Tensor, state: RecurrentState, memory: Memory
+    ) -> tuple[RecurrentState, Tensor]:
         """One step, given the embedding's share of layer 1's gates, float [N, G]."""
         # (1) Layer 1 reads the embedding and the last answer.
         fed = functional.linear(state.attentional, feed_weight)
@@ -137,4 +117,4 @@ class RecurrentDecoder(nn.Module):
         # (4) The answer combines the top layer's output and the context.
         combined = torch.cat([output, context], dim=-1)
         combined = functional.dropout(combined, self.config.hidden_dropout, self.training)
-        return DecoderState(tuple(layers), torch.tanh(self.hidden_layer(combined))), weights
+        return RecurrentState(tuple(layers), torch.tanh(self.hidden_layer(combined))), weights

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from s2s_algo.model.attention import EncodedSource
 from s2s_algo.model.config import ModelConfig
+from s2s_algo.model.decoder import Decoder
+from s2s_algo.model.decoder_convolutional import ConvolutionalDecoder
 from s2s_algo.model.decoder_recurrent import RecurrentDecoder
 from s2s_algo.model.embeddings import Embedding
+from s2s_algo.model.encoder_convolutional import ConvolutionalEncoder
 from s2s_algo.model.encoder_recurrent import RecurrentEncoder
 
 
@@ -20,8 +25,8 @@ class Seq2Seq(nn.Module):
         self.config = config
         self.source_embedding = Embedding(config.source_embedding)
         self.target_embedding = Embedding(config.target_embedding)
-        self.encoder = RecurrentEncoder(config.encoder, config.source_embedding.size)
-        self.decoder = RecurrentDecoder(config.decoder, config.target_embedding.size, config.encoder.output_size)
+        self.encoder = _build_encoder(config)
+        self.decoder = _build_decoder(config)
         self.output_layer = nn.Linear(config.decoder.output_size, config.target_embedding.vocabulary_size)
 
     @property
@@ -53,3 +58,17 @@ class Seq2Seq(nn.Module):
         """
         encoded = self.encode(source, source_length)
         return self.decoder(self.target_embedding(target_in), encoded)
+
+
+def _build_encoder(config: ModelConfig) -> RecurrentEncoder | ConvolutionalEncoder:
+    input_size = config.source_embedding.size
+    if config.encoder.type == "rnn":
+        return RecurrentEncoder(config.encoder, input_size)
+    return ConvolutionalEncoder(config.encoder, input_size)
+
+
+def _build_decoder(config: ModelConfig) -> Decoder[Any]:
+    input_size, source_size = config.target_embedding.size, config.encoder.output_size
+    if config.decoder.type == "rnn":
+        return RecurrentDecoder(config.decoder, input_size, source_size)
+    return ConvolutionalDecoder(config.decoder, input_size, source_size)

@@ -10,8 +10,11 @@ K       hypotheses per sentence (beam)
 N       rows of a decoding step: B in training, B * K in a search
 V       vocabulary size
 E       embedding size
-H       hidden size of a recurrent layer
+H       hidden size of a recurrent or convolutional layer
 A       hidden size of the attention
+M       positions that a convolutional encoder or decoder has learned
+W       width of a convolution's kernel, tokens
+F       outputs of a convolution before its activation: 2H for glu, else H
 G       gates of a recurrent cell times H: 4H for LSTM, 3H for GRU
 ======  =====================================================================
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from s2s_algo.checkpoints.artifact import Artifact, InferenceConfig
+from s2s_algo.checkpoints.artifact import Artifact
 from s2s_algo.checkpoints.store import CheckpointStore
 from s2s_algo.checkpoints.tensors import fill
 from s2s_algo.data.buckets import Bucket, define_parallel_buckets
@@ -19,30 +19,33 @@ from s2s_algo.data.channels import Channels
 from s2s_algo.data.corpus import Corpus, build_corpus
 from s2s_algo.data.statistics import LengthStatistics, length_statistics
 from s2s_algo.data.vocabulary import Vocabulary
-from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.errors import ClientError
 from s2s_algo.hyperparameters import Hyperparameters
 from s2s_algo.model.config import (
     AttentionConfig,
+    ConvolutionalDecoderConfig,
+    ConvolutionalEncoderConfig,
     EmbeddingConfig,
     ModelConfig,
     RecurrentDecoderConfig,
     RecurrentEncoderConfig,
 )
+from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.initialization import Initialization, initialize
-from s2s_algo.model.limits import LengthLimits
+from s2s_algo.model.limits import LengthLimits, longest_ratio, longest_source
 from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.training.data import BatchSource
 from s2s_algo.training.metrics import METRICS
 from s2s_algo.training.optimizers import OptimizerConfig, build_optimizer
-from s2s_algo.training.preconditions import check_beam, refuse_what_is_not_built
+from s2s_algo.training.preconditions import check_beam
 from s2s_algo.training.schedules import InverseSquareRoot, InverseTime, PlateauReduce, Schedule
 from s2s_algo.training.snapshot import JobIdentity, restore
 from s2s_algo.training.state import TrainState
 from s2s_algo.training.stopping import StoppingRule
 from s2s_algo.training.trainer import TrainingJob
 from s2s_algo.training.validation import BleuSample, draw_sample
+from s2s_algo.training.warm_start import weights_of
 
 logger = logging.getLogger(__name__)
 
@@ -112,12 +115,13 @@ def assemble(
     Raises:
         ClientError: The data, or a checkpoint of another job.
     """
-    refuse_what_is_not_built(hyperparameters)
     check_beam(hyperparameters, len(vocabularies[1]))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     logger.info("Training on %s with %d threads", device, torch.get_num_threads())
     source_vocabulary, target_vocabulary = vocabularies
     logger.info("Vocabulary sizes: source=%d target=%d", len(source_vocabulary), len(target_vocabulary))
+    config = model_config(hyperparameters, len(source_vocabulary), len(target_vocabulary))
+    first_weights = weights_of(channels.model, config, *vocabularies) if channels.model else None
     # (1) Data.
     train_full = _read(channels, "train", vocabularies, scratch)
     validation_full = _read(channels, "validation", vocabularies, scratch)
@@ -130,8 +134,11 @@ def assemble(
     train_data = BatchSource(train_corpus, target_vocabulary, buckets, batch_size, _SEED, device)
     validation_data = BatchSource(validation_corpus, target_vocabulary, buckets, batch_size, _SEED, device)
     # (2) Model.
-    model = Seq2Seq(model_config(hyperparameters, len(source_vocabulary), len(target_vocabulary)))
-    initialize(model, initialization(hyperparameters), _SEED)
+    model = Seq2Seq(config)
+    if first_weights is None:
+        initialize(model, initialization(hyperparameters), _SEED)
+    else:
+        fill(model, first_weights, where="model channel")
     model.to(device)
     logger.info("Total # of parameters: %d", sum(parameter.numel() for parameter in model.parameters()))
     torch.manual_seed(_SEED)
@@ -140,8 +147,7 @@ def assemble(
     schedule = make_schedule(hyperparameters)
     # (4) Evaluation.
     inference = inference_config(hyperparameters, statistics)
-    options = SearchOptions(inference.beam_size, inference.length_penalty_alpha, inference.length_penalty_beta)
-    translator = Translator(model, source_vocabulary, target_vocabulary, inference.limits, options)
+    translator = Translator(model, source_vocabulary, target_vocabulary, inference)
     bleu = _bleu(hyperparameters, validation_full, translator)
     logger.info("Early stopping by optimizing '%s'", hyperparameters.optimized_metric)
     # (5) The checkpoint to go on from.
@@ -189,24 +195,50 @@ def model_config(hyperparameters: Hyperparameters, source_size: int, target_size
         target_embedding=EmbeddingConfig(
             vocabulary_size=target_size, size=h.num_embed_target, dropout=h.embed_dropout_target
         ),
-        encoder=RecurrentEncoderConfig(
-            cell_type=h.rnn_cell_type,
+        encoder=_encoder_config(h),
+        decoder=_decoder_config(h),
+    )
+
+
+def _encoder_config(h: Hyperparameters) -> RecurrentEncoderConfig | ConvolutionalEncoderConfig:
+    if h.encoder_type == "cnn":
+        return ConvolutionalEncoderConfig(
             num_layers=h.num_layers_encoder,
-            num_hidden=h.rnn_num_hidden,
-            residual=h.rnn_residual_connections,
-            first_residual_layer=h.rnn_first_residual_layer,
-        ),
-        decoder=RecurrentDecoderConfig(
-            cell_type=h.rnn_cell_type,
+            num_hidden=h.cnn_num_hidden,
+            kernel_width=h.cnn_kernel_width_encoder,
+            activation=h.cnn_activation_type,
+            max_length=h.max_seq_len_source,
+            hidden_dropout=h.cnn_hidden_dropout,
+        )
+    return RecurrentEncoderConfig(
+        cell_type=h.rnn_cell_type,
+        num_layers=h.num_layers_encoder,
+        num_hidden=h.rnn_num_hidden,
+        residual=h.rnn_residual_connections,
+        first_residual_layer=h.rnn_first_residual_layer,
+    )
+
+
+def _decoder_config(h: Hyperparameters) -> RecurrentDecoderConfig | ConvolutionalDecoderConfig:
+    if h.decoder_type == "cnn":
+        return ConvolutionalDecoderConfig(
             num_layers=h.num_layers_decoder,
-            num_hidden=h.rnn_num_hidden,
-            attention=AttentionConfig(type=h.rnn_attention_type, num_hidden=h.attention_num_hidden),
-            attention_in_upper_layers=h.rnn_attention_in_upper_layers,
-            state_init=h.rnn_decoder_state_init,
-            residual=h.rnn_residual_connections,
-            first_residual_layer=h.rnn_first_residual_layer,
-            hidden_dropout=h.rnn_decoder_hidden_dropout,
-        ),
+            num_hidden=h.cnn_num_hidden,
+            kernel_width=h.cnn_kernel_width_decoder,
+            activation=h.cnn_activation_type,
+            max_length=h.max_seq_len_target + 1,
+            hidden_dropout=h.cnn_hidden_dropout,
+        )
+    return RecurrentDecoderConfig(
+        cell_type=h.rnn_cell_type,
+        num_layers=h.num_layers_decoder,
+        num_hidden=h.rnn_num_hidden,
+        attention=AttentionConfig(type=h.rnn_attention_type, num_hidden=h.attention_num_hidden),
+        attention_in_upper_layers=h.rnn_attention_in_upper_layers,
+        state_init=h.rnn_decoder_state_init,
+        residual=h.rnn_residual_connections,
+        first_residual_layer=h.rnn_first_residual_layer,
+        hidden_dropout=h.rnn_decoder_hidden_dropout,
     )
 
 
@@ -263,14 +295,18 @@ def stopping_rule(hyperparameters: Hyperparameters) -> StoppingRule:
 
 
 def inference_config(hyperparameters: Hyperparameters, statistics: LengthStatistics) -> InferenceConfig:
-    """How the model will translate."""
+    """How the model will translate; a convolutional decoder has to learn the positions of whole translations."""
+    max_input_length, target_slots = hyperparameters.max_seq_len_source, hyperparameters.max_seq_len_target + 1
+    if hyperparameters.decoder_type == "cnn":
+        ratio = longest_ratio(statistics.ratio_mean, statistics.ratio_std)
+        max_input_length = longest_source(max_input_length, ratio, target_slots)
     return InferenceConfig(
         beam_size=hyperparameters.beam_size,
         limits=LengthLimits(
-            max_input_length=hyperparameters.max_seq_len_source,
+            max_input_length=max_input_length,
             ratio_mean=statistics.ratio_mean,
             ratio_std=statistics.ratio_std,
-            max_output_length=hyperparameters.max_seq_len_target + 1,
+            max_output_length=target_slots,
         ),
     )
 

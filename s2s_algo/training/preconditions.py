@@ -3,19 +3,7 @@
 from __future__ import annotations
 
 from s2s_algo.decoding.options import SearchOptions
-from s2s_algo.errors import ClientError
 from s2s_algo.hyperparameters import Hyperparameters
-
-
-def refuse_what_is_not_built(hyperparameters: Hyperparameters) -> None:
-    """Raises a ClientError for documented values that this version cannot train."""
-    problems = [
-        f"{name}: 'cnn' is not available in this version; choose rnn"
-        for name in ("encoder_type", "decoder_type")
-        if getattr(hyperparameters, name) == "cnn"
-    ]
-    if problems:
-        raise ClientError("\n".join(problems))
 
 
 def check_beam(hyperparameters: Hyperparameters, target_vocabulary_size: int) -> None:

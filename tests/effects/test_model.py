@@ -39,7 +39,7 @@ def answers(model):
         state, memory = model.decoder.start(model.encode(ids, length))
         attention = []
         for token in target_in[0]:
-            state, weights = model.decoder.step(model.target_embedding(token[None]), state, memory)
+            _, state, weights = model.decoder.step(model.target_embedding(token[None]), state, memory)
             attention.append(weights[0])
         found.append((outputs, torch.stack(attention)))
     return found

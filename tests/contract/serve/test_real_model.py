@@ -9,7 +9,7 @@ import pytest
 import requests
 import torch
 
-from s2s_algo.checkpoints.artifact import Artifact, InferenceConfig, save_artifact
+from s2s_algo.checkpoints.artifact import Artifact, save_artifact
 from s2s_algo.data.pairs import encode_pair
 from s2s_algo.data.record_pb2 import Record
 from s2s_algo.data.recordio import split_framed, write_record
@@ -22,6 +22,7 @@ from s2s_algo.model.config import (
     RecurrentDecoderConfig,
     RecurrentEncoderConfig,
 )
+from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.limits import LengthLimits
 from s2s_algo.model.seq2seq import Seq2Seq
 

@@ -165,7 +165,7 @@ def make_pipe(opt_ml):
         ),
         pytest.param(
             configure(trian={}),
-            "'trian' is not a channel of this algorithm; it reads train, validation, vocab, did you mean 'train'?",
+            "'trian' is not a channel of this algorithm; it reads train, validation, vocab, model, did you mean 'train'?",
             id="misspelt channel",
         ),
         pytest.param(

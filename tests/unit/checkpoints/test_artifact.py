@@ -20,12 +20,12 @@ from s2s_algo.checkpoints.artifact import (
     TARGET_VOCABULARY_FILE,
     WEIGHTS_FILE,
     Artifact,
-    InferenceConfig,
     load_artifact,
     save_artifact,
 )
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.errors import ClientError, PlatformError
+from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.limits import LengthLimits
 from tests.unit.small_model import SOURCE_SIZE, TARGET_SIZE, small_config, small_model, vocabulary
 

@@ -142,7 +142,8 @@ def test_the_vocab_channel_may_have_any_content_type(job, content_type):
 def test_an_unknown_channel_is_refused_with_the_nearest_name(job):
     configure(job, CONFIG | {"valid": FILE})
     assert failure(job) == (
-        "'valid' is not a channel of this algorithm; it reads train, validation, vocab, did you mean 'validation'?"
+        "'valid' is not a channel of this algorithm; "
+        "it reads train, validation, vocab, model, did you mean 'validation'?"
     )
 
 
@@ -247,7 +248,7 @@ def test_all_problems_are_told_at_once(job):
     configure(job, {"train": {"TrainingInputMode": "Pipe", "ContentType": "text/csv"}, "test": FILE})
     lines = failure(job).split("\n")
     assert [line.split(":")[0] for line in lines] == [
-        "'test' is not a channel of this algorithm; it reads train, validation, vocab",
+        "'test' is not a channel of this algorithm; it reads train, validation, vocab, model",
         "train channel",
         "train channel",
         "validation channel",
@@ -266,3 +267,37 @@ def test_a_file_name_that_is_not_utf_8_can_be_logged(job):
     put(job / "data/train" / name)
     channel = read(job).train
     assert channel.describe(channel.files[-1]).encode() == "train channel, file \ufffd.rec".encode()
+
+
+# The model to begin with.
+
+
+def test_a_job_begins_anew_unless_there_is_a_model_channel(job):
+    assert read(job).model is None
+
+
+@pytest.mark.parametrize("config", [CONFIG, CONFIG | {"model": FILE}, CONFIG | {"model": {}}])
+def test_the_model_channel_is_found_configured_or_not(job, config):
+    configure(job, config)
+    put(job / "data/model/model.tar.gz")
+    assert read(job).model == job / "data/model"
+
+
+@pytest.mark.parametrize("make", [lambda folder: None, lambda folder: folder.mkdir()])
+def test_a_configured_model_channel_must_hold_something(job, make):
+    configure(job, CONFIG | {"model": FILE})
+    make(job / "data/model")
+    assert failure(job) == (
+        f"model channel: no data in {job / 'data/model'}; it must hold the model to begin with, as a folder or as "
+        "model.tar.gz; leave the channel out to begin with new weights"
+    )
+
+
+def test_an_empty_model_folder_is_refused_without_a_configuration_as_well(job):
+    (job / "data/model").mkdir()
+    assert failure(job).startswith("model channel: no data in ")
+
+
+def test_the_model_channel_knows_no_pipes(job):
+    configure(job, CONFIG | {"model": {"TrainingInputMode": "Pipe"}})
+    assert failure(job) == "model channel: input mode Pipe is not supported; use File or FastFile"

@@ -56,8 +56,8 @@ class Steps:
     def step(self, token: int, state: Any) -> tuple[Any, NDArray[Any], NDArray[Any]]:
         """The next state, -ln p of every next token, and the attention."""
         embedded = self.model.target_embedding(torch.tensor([token]))
-        state, attention = self.model.decoder.step(embedded, state, self.memory)
-        logits = self.model.output_layer(state.attentional)[0].double().numpy()
+        output, state, attention = self.model.decoder.step(embedded, state, self.memory)
+        logits = self.model.output_layer(output)[0].double().numpy()
         shifted = logits - logits.max()
         return state, np.log(np.exp(shifted).sum()) - shifted, attention[0].numpy()
 
@@ -67,14 +67,26 @@ def length_penalty(length: int, alpha: float, beta: float) -> float:
     return (beta + length) ** alpha / (beta + 1) ** alpha
 
 
-def score(hypothesis: PlainHypothesis, alpha: float, beta: float) -> float:
-    """The normalised cost; the lower, the better."""
-    return hypothesis.cost / length_penalty(len(hypothesis.tokens), alpha, beta)
+def score(hypothesis: PlainHypothesis, alpha: float, beta: float, rule: str = "normalized") -> float:
+    """What a hypothesis is worth in the end; the lower, the better."""
+    length = len(hypothesis.tokens)
+    if rule == "normalized_at_end_without_eos":
+        length -= 1
+    if rule != "normalized" and not hypothesis.finished:
+        return hypothesis.cost
+    penalty = length_penalty(length, alpha, beta)
+    return hypothesis.cost / penalty if penalty else np.inf
 
 
 @torch.no_grad()
 def plain_beam_search(
-    model: Seq2Seq, source: list[int], limit: int, beam_size: int, alpha: float = 1.0, beta: float = 0.0
+    model: Seq2Seq,
+    source: list[int],
+    limit: int,
+    beam_size: int,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    rule: str = "normalized",
 ) -> list[PlainHypothesis]:
     """The hypotheses that are left when all are finished or ``limit`` tokens long, best first."""
     steps = Steps(model, source)
@@ -83,24 +95,21 @@ def plain_beam_search(
         candidates = []
         for hypothesis in beam:
             if hypothesis.finished:
-                candidates.append(hypothesis)
+                candidates.append((score(hypothesis, alpha, beta, rule), hypothesis))
                 continue
             last = hypothesis.tokens[-1] if hypothesis.tokens else BOS
             state, surprise, attention = steps.step(last, hypothesis.state)
-            candidates += [
-                PlainHypothesis(
-                    [*hypothesis.tokens, token],
-                    hypothesis.cost + float(surprise[token]),
-                    state,
-                    [*hypothesis.attention, attention],
-                )
-                for token in range(len(surprise))
-            ]
+            for token in range(len(surprise)):
+                cost = hypothesis.cost + float(surprise[token])
+                grown = PlainHypothesis([*hypothesis.tokens, token], cost, state, [*hypothesis.attention, attention])
+                # Even if it ends with this token, it competes like the others once more.
+                rank = cost / length_penalty(len(grown.tokens), alpha, beta) if rule == "normalized" else cost
+                candidates.append((rank, grown))
         # Python's sort is stable, which settles ties.
-        beam = sorted(candidates, key=lambda candidate: score(candidate, alpha, beta))[:beam_size]
+        beam = [hypothesis for _, hypothesis in sorted(candidates, key=lambda candidate: candidate[0])[:beam_size]]
         if all(hypothesis.finished for hypothesis in beam):
             break
-    return beam
+    return sorted(beam, key=lambda hypothesis: score(hypothesis, alpha, beta, rule))
 
 
 @torch.no_grad()

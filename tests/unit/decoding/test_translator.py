@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from s2s_algo.checkpoints.artifact import Artifact, InferenceConfig, save_artifact
+from s2s_algo.checkpoints.artifact import Artifact, save_artifact
 from s2s_algo.decoding import translator as module
 from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.errors import ClientError
+from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.limits import LengthLimits
 from tests.unit.decoding.oracle import BOS, EOS, PAD, plain_beam_search, score
-from tests.unit.small_model import SOURCE_SIZE, TARGET_SIZE, small_model, vocabulary
+from tests.unit.small_model import ARCHITECTURES, SOURCE_SIZE, TARGET_SIZE, small_config, small_model, vocabulary
 
 LONGEST = 5
 LIMITS = LengthLimits(max_input_length=LONGEST, ratio_mean=1.2, ratio_std=0.2, max_output_length=6)
@@ -23,12 +24,13 @@ SOURCES = [[5, 6, 7, 8], [], [9], [4, 4, 12, 11, 10], [3, 8], [], [12] * 5, [1, 
 LONG = [5, 6, 7, 8, 9, 10, 11, 12, 4, 5, 6, 7]
 
 
-@pytest.fixture
-def translator():
-    model = small_model(seed=3, scale=1.5)
+@pytest.fixture(params=ARCHITECTURES)
+def translator(request):
+    model = small_model(small_config(encoder=request.param, decoder=request.param), seed=3, scale=1.5)
     with torch.no_grad():
         model.output_layer.bias[PAD] -= 4
-    return Translator(model, vocabulary(SOURCE_SIZE), vocabulary(TARGET_SIZE), LIMITS, SearchOptions(beam_size=3))
+    inference = InferenceConfig(beam_size=3, limits=LIMITS)
+    return Translator(model, vocabulary(SOURCE_SIZE), vocabulary(TARGET_SIZE), inference)
 
 
 def close(one, other):
@@ -165,7 +167,8 @@ def test_the_longest_source_is_not_cut(translator):
 
 def test_the_models_own_options_hold_unless_a_call_gives_others(translator):
     greedy = SearchOptions(beam_size=1)
-    differing = Translator(translator.model, translator.source_vocabulary, translator.target_vocabulary, LIMITS, greedy)
+    inference = InferenceConfig(beam_size=1, limits=LIMITS)
+    differing = Translator(translator.model, translator.source_vocabulary, translator.target_vocabulary, inference)
     for one, other in zip(translator.translate(SOURCES, greedy), differing.translate(SOURCES), strict=True):
         close(one, other)
     texts = [[t.score for t in translator.translate(SOURCES, options)] for options in (None, greedy)]
@@ -267,7 +270,7 @@ def test_a_loaded_artifact_translates_as_its_configuration_says(translator, tmp_
     )
     loaded = Translator.load(tmp_path, torch.device("cpu"))
     assert loaded.options == SearchOptions(beam_size=4, length_penalty_alpha=0.5, length_penalty_beta=1.0)
-    assert loaded.limits == LIMITS
+    assert loaded.inference == inference
     assert not loaded.model.training
     expected = translator.translate(SOURCES, loaded.options)
     for ours, other in zip(loaded.translate(SOURCES), expected, strict=True):

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from s2s_algo.data.buckets import Bucket, define_parallel_buckets
-from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.translation import Translation
 from s2s_algo.decoding.translator import Translator
+from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.limits import LengthLimits
 from s2s_algo.training import data as training_data
 from s2s_algo.training.data import BatchSource
@@ -39,8 +39,8 @@ def by_hand(model, pairs):
         encoded = model.encode(torch.tensor([source]), torch.tensor([len(source)]))
         state, memory = model.decoder.start(encoded)
         for last, label in zip([TARGET.bos_id, *target], [*target, TARGET.eos_id], strict=True):
-            state, _ = model.decoder.step(model.target_embedding(torch.tensor([last])), state, memory)
-            logits = model.output_layer(state.attentional)[0].double()
+            output, state, _ = model.decoder.step(model.target_embedding(torch.tensor([last])), state, memory)
+            logits = model.output_layer(output)[0].double()
             total -= math.log(logits.softmax(-1)[label])
             correct += int(logits.argmax()) == label
             count += 1
@@ -126,7 +126,7 @@ def test_the_watch_may_end_the_work():
 
 def translator(model=None):
     limits = LengthLimits(max_input_length=4, ratio_mean=1.2, ratio_std=0.3, max_output_length=9)
-    return Translator(model or small_model(), SOURCE, TARGET, limits, SearchOptions(beam_size=2))
+    return Translator(model or small_model(), SOURCE, TARGET, InferenceConfig(beam_size=2, limits=limits))
 
 
 class FakeTranslator:
