@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ def assemble_job(
     train_pairs: Pairs = TRAIN,
     validation_pairs: Pairs = VALIDATION,
     vocabularies: tuple[Vocabulary, Vocabulary] = (SOURCE_VOCABULARY, TARGET_VOCABULARY),
+    model: Path | None = None,
     check_stop: Callable[[], None] = never,
 ) -> Assembled:
     """A job in a folder; assembled again in the same folder, it goes on from its checkpoints there.
@@ -108,12 +110,13 @@ def assemble_job(
         train_pairs: The training channel.
         validation_pairs: The validation channel.
         vocabularies: Source and target.
+        model: The model channel.
         check_stop: Called wherever a job may be stopped.
     """
     validated = validate({**TINY, **(raw or {})})
     return assemble(
         validated.hyperparameters,
-        write_channels(folder / "input", train_pairs, validation_pairs),
+        replace(write_channels(folder / "input", train_pairs, validation_pairs), model=model),
         vocabularies,
         scratch=folder / "scratch",
         checkpoints=folder / "checkpoints",

@@ -1,14 +1,9 @@
-"""Loads the Sockeye models of this folder into our `Seq2Seq`, so that tests can compare what both compute.
-
-Knows the parameter names of all versions that lie here: one matrix per gate up to 1.12, stacked gates from 1.13 on,
-where the output layer changes its name too, and another prefix of the attention from 1.18 on.
-"""
+"""Loads the Sockeye models of this folder through the product's importer, and the data that lie beside them."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,18 +11,24 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 
 from s2s_algo.data.vocabulary import Vocabulary
+from s2s_algo.legacy.importer import import_model
 from s2s_algo.legacy.mxnet_params import read_params
+from s2s_algo.legacy.sockeye_config import SockeyeConfig, describe, read_config
+from s2s_algo.legacy.sockeye_version import Version, parse_version
+from s2s_algo.legacy.sockeye_weights import common_name, convert, parameter_names
 from s2s_algo.model.config import (
     AttentionConfig,
+    ConvolutionalDecoderConfig,
+    ConvolutionalEncoderConfig,
     EmbeddingConfig,
     ModelConfig,
     RecurrentDecoderConfig,
     RecurrentEncoderConfig,
 )
+from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.seq2seq import Seq2Seq
 
 GOLDEN = Path(__file__).parent
@@ -36,105 +37,47 @@ TRAINING = GOLDEN / "training"
 
 Arrays = Mapping[str, NDArray[Any]]
 
-GATES = {"lstm": "ifco", "gru": "rzo"}
-
-_GATE = re.compile(r"(?P<layer>.+_l\d+_[ih]2h)_(?P<gate>[a-z])_(?P<kind>weight|bias)")
-_LAYER = re.compile(r"(?P<layer>.+)_(?P<product>i2h|h2h)_(?P<kind>weight|bias)")
-_SUFFIXES = {"i2h": "ih", "h2h": "hh"}
-_MODULES = (
-    (r"source_embed", "source_embedding"),
-    (r"target_embed", "target_embedding"),
-    (r"encoder_birnn_forward_l0", "encoder.forward_layer"),
-    (r"encoder_birnn_reverse_l0", "encoder.backward_layer"),
-    (r"encoder_rnn_l(\d+)", r"encoder.upper_layers.\1"),
-    (r"decoder_rnn_l(\d+)", r"decoder.layers.\1"),
-    (r"decoder_rnn_enc2decinit_(\d+)", r"decoder.state_layers.\1"),
-    (r"decoder_rnn_hidden", "decoder.hidden_layer"),
-    (r"decoder_rnn_cls|target_output", "output_layer"),
-    (r"(?:decoder_rnn_)?att_(?:e2h|s2h|s2t)", "decoder.attention.source_layer"),
-    (r"(?:decoder_rnn_)?att_(?:q2h|t2h)", "decoder.attention.query_layer"),
-    (r"(?:decoder_rnn_)?att_h2s", "decoder.attention.score_layer"),
-)
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads every tagged mapping as a dict and every tagged sequence as a list; builds no objects."""
-
-
-def _untagged(loader: yaml.SafeLoader, _tag: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return loader.construct_mapping(node, deep=True)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    return loader.construct_scalar(node)
-
-
-_Loader.add_multi_constructor("!", _untagged)
-_Loader.add_multi_constructor("tag:yaml.org,2002:python/", _untagged)
-
 
 @dataclass(frozen=True)
 class SockeyeFolder:
     """A folder that Sockeye wrote."""
 
     path: Path
-    version: tuple[int, ...]
-    yaml: Mapping[str, Any]
+    version: Version
+    raw: Mapping[str, Any]
+    described: SockeyeConfig
 
     @property
     def config(self) -> ModelConfig:
-        """The same architecture in our words."""
-        encoder, decoder = self.yaml["config_encoder"], self.yaml["config_decoder"]
-        encoder_cells, decoder_cells = encoder["rnn_config"], decoder["rnn_config"]
-        attention = decoder["attention_config"]
-        return ModelConfig(
-            source_embedding=self._embedding("source", encoder),
-            target_embedding=self._embedding("target", decoder),
-            encoder=RecurrentEncoderConfig(
-                cell_type=encoder_cells["cell_type"],
-                num_layers=encoder_cells["num_layers"],
-                num_hidden=encoder_cells["num_hidden"],
-                residual=encoder_cells["residual"],
-                first_residual_layer=encoder_cells["first_residual_layer"],
-            ),
-            decoder=RecurrentDecoderConfig(
-                cell_type=decoder_cells["cell_type"],
-                num_layers=decoder_cells["num_layers"],
-                num_hidden=decoder_cells["num_hidden"],
-                attention=AttentionConfig(type=attention["type"], num_hidden=attention["num_hidden"]),
-                # Before 1.13 nothing read the flag.
-                attention_in_upper_layers=decoder["attention_in_upper_layers"] and self.version >= (1, 13),
-                state_init=decoder["state_init"],
-                residual=decoder_cells["residual"],
-                first_residual_layer=decoder_cells["first_residual_layer"],
-            ),
-        )
+        """The architecture in our words."""
+        return convert(self.described, read_params(self.path / "params.best"))[0]
 
-    def _embedding(self, side: str, part: Mapping[str, Any]) -> EmbeddingConfig:
-        own = self.yaml.get(f"config_embed_{side}", part)
-        return EmbeddingConfig(vocabulary_size=own["vocab_size"], size=own["num_embed"])
+    @property
+    def inference(self) -> InferenceConfig:
+        """How that version translated with the model."""
+        return self.described.inference
 
     @property
     def source_with_eos(self) -> bool:
         """Whether ``</s>`` ends every source."""
-        return self.yaml["config_data"].get("source_with_eos", False)
+        return self.inference.source_eos
 
     @property
     def length_ratio(self) -> tuple[float, float]:
         """Mean and standard deviation of target length to source length."""
-        data = self.yaml["config_data"]
-        data = data.get("data_statistics", data)
-        return data["length_ratio_mean"], data["length_ratio_std"]
+        return self.inference.limits.ratio_mean, self.inference.limits.ratio_std
 
     def parameters(self, arrays: Arrays) -> dict[str, torch.Tensor]:
         """Arrays named as in this version, as tensors named as in our model."""
-        stacked = _stack_gates(arrays, GATES[self.config.decoder.cell_type])
-        return {our_name(name): torch.tensor(array) for name, array in stacked.items()}
+        return convert(self.described, arrays)[1]
 
     def model(self, arrays: Arrays | None = None) -> Seq2Seq:
         """Our model with these weights, or those of ``params.best``, in evaluation mode."""
-        model = Seq2Seq(self.config)
-        model.load_state_dict(self.parameters(read_params(self.path / "params.best") if arrays is None else arrays))
+        if arrays is None:
+            return import_model(self.path).model
+        config, parameters = convert(self.described, arrays)
+        model = Seq2Seq(config)
+        model.load_state_dict(parameters)
         return model.eval()
 
     def vocabulary(self, side: str) -> Vocabulary:
@@ -154,8 +97,8 @@ class SockeyeFolder:
 @cache
 def load_folder(path: Path) -> SockeyeFolder:
     """Reads version and configuration of a folder."""
-    version = tuple(int(part) for part in (path / "version").read_text().split("."))
-    return SockeyeFolder(path, version, yaml.load((path / "config").read_text(encoding="utf-8"), Loader=_Loader))
+    version, raw = parse_version((path / "version").read_text()), read_config(path / "config")
+    return SockeyeFolder(path, version, raw, describe(raw, version))
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -171,31 +114,37 @@ def unflatten(vector: NDArray[Any], like: Arrays) -> dict[str, NDArray[Any]]:
     return {name: piece.reshape(like[name].shape) for name, piece in zip(names, pieces, strict=True)}
 
 
-def _stack_gates(arrays: Arrays, gates: str) -> dict[str, NDArray[Any]]:
-    stacked = {}
-    for name, array in arrays.items():
-        found = _GATE.fullmatch(name)
-        if not found:
-            stacked[name] = array
-        elif found["gate"] == gates[0]:
-            layer, kind = found["layer"], found["kind"]
-            stacked[f"{layer}_{kind}"] = np.concatenate([arrays[f"{layer}_{gate}_{kind}"] for gate in gates])
-    return stacked
-
-
 def our_name(name: str) -> str:
     """The name in our model of a parameter of Sockeye, gates stacked."""
-    found = _LAYER.fullmatch(name)
-    if found:
-        # torch numbers the layers inside its own recurrent modules; ours hold one each.
-        number = "" if found["layer"].startswith("decoder") else "_l0"
-        return f"{_our_module(found['layer'])}.{found['kind']}_{_SUFFIXES[found['product']]}{number}"
-    module, kind = name.rsplit("_", 1)
-    return f"{_our_module(module)}.{kind}"
+    return _our_names()[common_name(name)]
 
 
-def _our_module(name: str) -> str:
-    for pattern, module in _MODULES:
-        if found := re.fullmatch(pattern, name):
-            return found.expand(module)
-    raise AssertionError(f"no module of ours is called {name} in Sockeye")
+@cache
+def _our_names() -> dict[str, str]:
+    """Of models large enough to have every parameter of the golden ones."""
+    return {name: ours for config in _configs() for name, ours in parameter_names(config).items()}
+
+
+def _configs() -> Iterator[ModelConfig]:
+    embedding = EmbeddingConfig(vocabulary_size=4, size=1)
+    cells: dict[str, Any] = {"cell_type": "lstm", "num_layers": 4, "num_hidden": 2}
+    kernels: dict[str, Any] = {
+        "num_layers": 4,
+        "num_hidden": 2,
+        "kernel_width": 1,
+        "activation": "glu",
+        "max_length": 1,
+    }
+    for attention in ("mlp", "dot", "bilinear"):
+        yield ModelConfig(
+            source_embedding=embedding,
+            target_embedding=embedding,
+            encoder=RecurrentEncoderConfig(**cells),
+            decoder=RecurrentDecoderConfig(**cells, attention=AttentionConfig(type=attention, num_hidden=1)),
+        )
+    yield ModelConfig(
+        source_embedding=embedding,
+        target_embedding=embedding,
+        encoder=ConvolutionalEncoderConfig(**kernels),
+        decoder=ConvolutionalDecoderConfig(**kernels),
+    )

@@ -7,6 +7,8 @@ import torch
 
 from s2s_algo.model.config import (
     AttentionConfig,
+    ConvolutionalDecoderConfig,
+    ConvolutionalEncoderConfig,
     EmbeddingConfig,
     ModelConfig,
     RecurrentDecoderConfig,
@@ -21,16 +23,29 @@ SETTINGS = [
     for architecture in ("rnn_lstm", "cnn_glu")
     for setting in json.loads((GOLDEN / "init" / f"{architecture}.json").read_text(encoding="utf-8"))["settings"]
 ]
-RECURRENT = [setting for architecture, setting in SETTINGS if architecture == "rnn_lstm"]
-# The architecture of rnn_lstm.json.
-CONFIG = ModelConfig(
-    source_embedding=EmbeddingConfig(vocabulary_size=26, size=8),
-    target_embedding=EmbeddingConfig(vocabulary_size=24, size=9),
-    encoder=RecurrentEncoderConfig(cell_type="lstm", num_layers=2, num_hidden=12),
-    decoder=RecurrentDecoderConfig(
-        cell_type="lstm", num_layers=1, num_hidden=12, attention=AttentionConfig(type="mlp", num_hidden=12)
+EMBEDDINGS = {
+    "source_embedding": EmbeddingConfig(vocabulary_size=26, size=8),
+    "target_embedding": EmbeddingConfig(vocabulary_size=24, size=9),
+}
+# The architectures of rnn_lstm.json and cnn_glu.json.
+CONFIGS = {
+    "rnn_lstm": ModelConfig(
+        **EMBEDDINGS,
+        encoder=RecurrentEncoderConfig(cell_type="lstm", num_layers=2, num_hidden=12),
+        decoder=RecurrentDecoderConfig(
+            cell_type="lstm", num_layers=1, num_hidden=12, attention=AttentionConfig(type="mlp", num_hidden=12)
+        ),
     ),
-)
+    "cnn_glu": ModelConfig(
+        **EMBEDDINGS,
+        encoder=ConvolutionalEncoderConfig(
+            num_layers=1, num_hidden=12, kernel_width=3, activation="glu", max_length=12
+        ),
+        decoder=ConvolutionalDecoderConfig(
+            num_layers=1, num_hidden=12, kernel_width=5, activation="glu", max_length=14
+        ),
+    ),
+}
 
 
 def initialization(setting):
@@ -40,8 +55,10 @@ def initialization(setting):
     )
 
 
-def title(setting):
-    return f"{setting['weight_init_type']}-{setting['weight_init_scale']}-{setting['xavier_factor_type']}"
+def title(value):
+    if isinstance(value, str):
+        return value
+    return f"{value['weight_init_type']}-{value['weight_init_scale']}-{value['xavier_factor_type']}"
 
 
 @pytest.mark.parametrize("setting", [setting for _, setting in SETTINGS], ids=title)
@@ -53,9 +70,9 @@ def test_bounds_are_exact_for_every_shape(setting, compare):
         compare("initialization: bound, relative", ours, parameter["exact_bound"], 1e-12, relative=True)
 
 
-@pytest.mark.parametrize("setting", RECURRENT, ids=title)
-def test_every_parameter_is_drawn_by_the_golden_rule(setting, compare):
-    model = Seq2Seq(CONFIG)
+@pytest.mark.parametrize(("architecture", "setting"), SETTINGS, ids=title)
+def test_every_parameter_is_drawn_by_the_golden_rule(architecture, setting, compare):
+    model = Seq2Seq(CONFIGS[architecture])
     initialize(model, initialization(setting), seed=13)
     ours = dict(model.named_parameters())
     assert {our_name(parameter["name"]) for parameter in setting["parameters"]} == ours.keys()

@@ -60,15 +60,16 @@ def test_a_training_run_follows_the_golden_one(folder, run, compare):
         after_update.append(snapshot(model))
 
     assert len(losses) == run["updates"] == optimizer.updates
-    compare("training: loss, relative", losses, golden["loss"], relative=True)
-    compare("training: perplexity, relative", [t.perplexity for t in totals], golden["perplexity"], relative=True)
-    compare("training: accuracy", [t.accuracy for t in totals], golden["accuracy"])
-    compare("training: learning rate, relative", rates, golden["learning_rate"], 1e-12, relative=True)
+    case = f"training {folder.path.name} {run['name']}"
+    compare(f"{case}: loss, relative", losses, golden["loss"], relative=True)
+    compare(f"{case}: perplexity, relative", [t.perplexity for t in totals], golden["perplexity"], relative=True)
+    compare(f"{case}: accuracy", [t.accuracy for t in totals], golden["accuracy"])
+    compare(f"{case}: learning rate, relative", rates, golden["learning_rate"], 1e-12, relative=True)
     for name, ours in (("after_update_1", after_update[0]), ("final", after_update[-1])):
         expected = folder.parameters(unflatten(golden[name], initial))
         assert ours.keys() == expected.keys()
         for parameter, value in ours.items():
-            compare(f"training: parameters, {name}", value, expected[parameter])
+            compare(f"{case}: parameters, {name}", value, expected[parameter])
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=[folder.path.name for folder in FOLDERS])
