@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
-from s2s_algo.training.stopping import StopRequested
+from s2s_algo.training.stopping import StopRequested, stop_if
 
 
 class StopSignal:
@@ -34,10 +34,14 @@ class StopSignal:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
 
+    @property
+    def requested(self) -> bool:
+        """Whether the signal came."""
+        return self._requested
+
     def check(self) -> None:
         """Raises ``StopRequested`` if the signal came."""
-        if self._requested:
-            raise StopRequested
+        stop_if(self._requested)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         again = self._requested

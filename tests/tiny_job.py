@@ -48,6 +48,9 @@ TINY = {
     "beam_size": "2",
 }
 
+# Extensions beside which one of these must not be passed.
+TAKES_THE_PLACE_OF = {"max_batch_tokens": "batch_size", "save_interval": "checkpoint_frequency_num_batches"}
+
 
 def draw_pairs(count: int, seed: int = 0, shortest: int = 1, longest: int = 9) -> Pairs:
     """Pairs of random words, which share their length or nearly so."""
@@ -72,7 +75,7 @@ def corpus_of(pairs: Pairs) -> Corpus:
 
 def _sequences(lists: Sequence[Sequence[int]]) -> Sequences:
     offsets = np.cumsum([0, *map(len, lists)], dtype=np.int64)
-    return Sequences(np.array([token for tokens in lists for token in tokens], np.int32), offsets)
+    return Sequences.joined(np.array([token for tokens in lists for token in tokens], np.int32), offsets)
 
 
 def write_channels(folder: Path, train_pairs: Pairs, validation_pairs: Pairs) -> Channels:
@@ -88,8 +91,9 @@ def write_channels(folder: Path, train_pairs: Pairs, validation_pairs: Pairs) ->
     return Channels(*channels, VocabularyFiles(folder / "source", folder / "target"))
 
 
-def never() -> None:
+def never() -> bool:
     """Nobody wants the job to end."""
+    return False
 
 
 def assemble_job(
@@ -100,7 +104,7 @@ def assemble_job(
     validation_pairs: Pairs = VALIDATION,
     vocabularies: tuple[Vocabulary, Vocabulary] = (SOURCE_VOCABULARY, TARGET_VOCABULARY),
     model: Path | None = None,
-    check_stop: Callable[[], None] = never,
+    stop_requested: Callable[[], bool] = never,
 ) -> Assembled:
     """A job in a folder; assembled again in the same folder, it goes on from its checkpoints there.
 
@@ -111,9 +115,11 @@ def assemble_job(
         validation_pairs: The validation channel.
         vocabularies: Source and target.
         model: The model channel.
-        check_stop: Called wherever a job may be stopped.
+        stop_requested: Asked wherever a job may be stopped.
     """
-    validated = validate({**TINY, **(raw or {})})
+    raw = raw or {}
+    tiny = {name: value for name, value in TINY.items() if name not in [TAKES_THE_PLACE_OF.get(other) for other in raw]}
+    validated = validate({**tiny, **raw})
     return assemble(
         validated.hyperparameters,
         replace(write_channels(folder / "input", train_pairs, validation_pairs), model=model),
@@ -121,7 +127,7 @@ def assemble_job(
         scratch=folder / "scratch",
         checkpoints=folder / "checkpoints",
         host="algo-1",
-        check_stop=check_stop,
+        stop_requested=stop_requested,
     )
 
 

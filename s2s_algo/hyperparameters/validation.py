@@ -92,11 +92,14 @@ def valid_part(raw: Mapping[str, object]) -> Hyperparameters:
 
 def _rejected(passed: Mapping[str, object]) -> set[str]:
     """The names whose values their rows do not allow."""
+    # In Python None is what a parameter without a value has; in a job it is a value, which few rows allow.
+    table = parameters()
+    rejected = {name for name, value in passed.items() if value is None and not table[name].none_means_not_passed}
     try:
         Hyperparameters.model_validate(passed)
     except ValidationError as error:
-        return {str(detail["loc"][0]) for detail in error.errors(include_url=False, include_input=False)}
-    return set()
+        rejected |= {str(detail["loc"][0]) for detail in error.errors(include_url=False, include_input=False)}
+    return rejected
 
 
 def _findings(hyperparameters: Hyperparameters) -> list[Finding]:

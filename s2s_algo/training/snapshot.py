@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from s2s_algo.checkpoints.store import Snapshot
 from s2s_algo.checkpoints.tensors import fill
 from s2s_algo.errors import ClientError
@@ -58,13 +56,9 @@ def take_snapshot(
     values: dict[str, Any] = {"optimizer_updates": optimizer.updates}
     # (3) The learning rate.
     values["schedule"] = schedule.state()
-    # (4) Random generators: dropout is all that draws from them.
-    training["random/cpu"] = torch.get_rng_state()
-    if model.device.type == "cuda":
-        training["random/cuda"] = torch.cuda.get_rng_state(model.device)
-    # (5) Counters, which are also the position in the data.
+    # (4) Counters, which are also the position in the data and, with the seed, the source of all random numbers.
     values["state"] = state.to_json()
-    # (6) Whose checkpoint it is.
+    # (5) Whose checkpoint it is.
     values["identity"] = asdict(identity)
     return Snapshot(weights, training, values)
 
@@ -79,7 +73,7 @@ def restore(
     """
     values = snapshot.values
     try:
-        # (6) Whose checkpoint it is comes first.
+        # (5) Whose checkpoint it is comes first.
         if differences := identity.differences(values["identity"]):
             raise ClientError(
                 f"the checkpoint belongs to another job: {'; '.join(differences)}. Resume with the settings and data "
@@ -95,11 +89,7 @@ def restore(
         optimizer.load_state(moments, values["optimizer_updates"])
         # (3) The learning rate.
         schedule.load_state(values["schedule"])
-        # (4) Random generators.
-        torch.set_rng_state(snapshot.training["random/cpu"])
-        if model.device.type == "cuda" and "random/cuda" in snapshot.training:
-            torch.cuda.set_rng_state(snapshot.training["random/cuda"], model.device)
-        # (5) Counters.
+        # (4) Counters.
         return TrainState.from_json(values["state"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ClientError(

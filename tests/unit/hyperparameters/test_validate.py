@@ -78,7 +78,7 @@ def test_an_unknown_name_suggests_the_nearest():
         ("mini_batch_size", "batch_size"),
         ("Learning-Rate", "learning_rate"),
         (" beam_size", "beam_size"),
-        ("epochs", "max_num_epochs"),
+        ("epochs", "num_epochs"),
         ("optimiser_type", "optimizer_type"),
         ("max_seq_len_src", "max_seq_len_source"),
     ],

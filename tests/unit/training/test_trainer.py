@@ -476,8 +476,7 @@ class StopAt:
 
     def __call__(self):
         self.call -= 1
-        if self.call == 0:
-            raise StopRequested
+        return self.call == 0
 
 
 @pytest.mark.parametrize(
@@ -493,7 +492,7 @@ class StopAt:
 )
 def test_a_stop_leaves_a_checkpoint_of_the_last_update(tmp_path, call, updates, evaluated):
     raw = {"checkpoint_frequency_num_batches": "2", "max_num_batches": "9", "bleu_sample_size": "2"}
-    assembled = assemble_job(tmp_path, raw, check_stop=StopAt(call))
+    assembled = assemble_job(tmp_path, raw, stop_requested=StopAt(call))
     # Validation asks before each of its 2 batches.
     assert len(assembled.job.validation_data.plan_in_order()) == 2
     with pytest.raises(StopRequested):
@@ -505,14 +504,14 @@ def test_a_stop_leaves_a_checkpoint_of_the_last_update(tmp_path, call, updates, 
 
 
 def test_a_stop_before_the_first_update_saves_nothing(tmp_path):
-    assembled = assemble_job(tmp_path, check_stop=StopAt(1))
+    assembled = assemble_job(tmp_path, stop_requested=StopAt(1))
     with pytest.raises(StopRequested):
         train(assembled.job, assembled.state)
     assert assembled.job.store.stored() == []
 
 
 def test_a_stop_before_the_first_checkpoint_makes_an_artifact_of_the_weights_as_they_are(tmp_path):
-    assembled = assemble_job(tmp_path, check_stop=StopAt(3))
+    assembled = assemble_job(tmp_path, stop_requested=StopAt(3))
     with pytest.raises(StopRequested):
         train(assembled.job, assembled.state)
     before = weights_of(assembled)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from s2s_algo.data.buckets import Bucket, define_parallel_buckets
+from s2s_algo.data.plans import BucketPlan
 from s2s_algo.decoding.translation import Translation
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.model.inference import InferenceConfig
@@ -15,6 +16,7 @@ from s2s_algo.training import data as training_data
 from s2s_algo.training.data import BatchSource
 from s2s_algo.training.metrics import corpus_bleu
 from s2s_algo.training.validation import BleuSample, draw_sample, evaluate
+from s2s_algo.training.workers import Workers
 from tests.tiny_job import corpus_of, draw_pairs
 from tests.unit.small_model import SOURCE_SIZE, TARGET_SIZE, small_config, small_model, vocabulary
 
@@ -28,7 +30,9 @@ def ignore(done, total):
 
 
 def batches(pairs=PAIRS, batch_size=4, buckets=BUCKETS):
-    return BatchSource(corpus_of(pairs), TARGET, buckets, batch_size, 13, torch.device("cpu"))
+    corpus = corpus_of(pairs)
+    plan = BucketPlan(corpus.source.lengths, corpus.target.lengths + 1, buckets, batch_size, seed=13)
+    return BatchSource(corpus, TARGET, plan, Workers(torch.device("cpu")))
 
 
 @torch.no_grad()
