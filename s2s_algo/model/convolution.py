@@ -85,7 +85,7 @@ class ConvolutionalStack(nn.Module):
 
     def read(self, embedded: Tensor) -> Tensor:
         """What the first block sees of whole sequences: float [B, T, H] of embeddings float [B, T, E]."""
-        return self.input_layer(embedded + self.positions.weight[: embedded.shape[1]])
+        return self.input_layer(embedded + self.positions(torch.arange(embedded.shape[1], device=embedded.device)))
 
 
 def cut_windows(inputs: Tensor, before: int, after: int) -> Tensor:
