@@ -70,7 +70,7 @@ def test_a_target_may_have_as_many_tokens_as_there_are_positions_and_no_more():
     check_against_plain(model, [[5, 6]], [longest])
     with pytest.raises(RuntimeError):
         model(*padded([[5, 6]]), torch.tensor([[*longest, 4]]))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(IndexError):
         step_by_step(model, model.encode(*padded([[5, 6]])), model.target_embedding(torch.tensor([[*longest, 4]])))
 
 
