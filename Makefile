@@ -23,6 +23,14 @@ UNFINISHED := $(VENV)/.unfinished
 BEGIN = @touch $(UNFINISHED)
 END = @rm $(UNFINISHED) && touch $@
 
+# What the demo trains. The environment may hold an ARCH that means something else, so only the demo looks at it.
+ARCH ?= rnn
+ifneq ($(filter demo,$(MAKECMDGOALS)),)
+ifeq ($(filter rnn cnn,$(ARCH)),)
+$(error ARCH is '$(ARCH)'; it must be rnn or cnn)
+endif
+endif
+
 # The demo counts the time of its set-up as well.
 STARTED := $(shell date +%s)
 
@@ -31,7 +39,7 @@ STARTED := $(shell date +%s)
 
 .PHONY: help
 help:  ## print this list
-	@echo 'Usage: make TARGET [PYTHON=python3.11] [TORCH=cpu|cuda]'
+	@echo 'Usage: make TARGET [PYTHON=python3.11] [TORCH=cpu|cuda] [ARCH=rnn|cnn]'
 	@echo
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
 		printf '  %-12s %s\n' "$$target" "$$text"; done
@@ -41,7 +49,7 @@ setup: $(VENV)/.extra-dev $(VENV)/.extra-demo  ## create .venv with all that dev
 
 .PHONY: demo
 demo: $(VENV)/.extra-demo  ## train on a pronunciation dictionary, serve the model, score unseen words (6 minutes)
-	S2S_DEMO_STARTED=$(STARTED) $(BIN)/python -m local_test.demo
+	S2S_DEMO_STARTED=$(STARTED) $(BIN)/python -m local_test.demo --arch $(ARCH)
 
 # One thread each, since there is a process for every core.
 .PHONY: test
@@ -69,10 +77,11 @@ bench: $(VENV)/.extra-dev  ## run the measurements in benchmarks/, each of which
 	[ $$found = 1 ] || { echo 'make bench: there are no measurements in benchmarks/ yet' >&2; exit 1; }
 
 .PHONY: docs
-docs: $(VENV)/.extra-dev  ## regenerate docs/hyperparameters.md
+docs: $(VENV)/.extra-dev  ## regenerate docs/hyperparameters.md and the table of docs/models.md
 	@mkdir -p docs
 	$(BIN)/s2s describe hyperparameters > docs/hyperparameters.md.new
 	mv docs/hyperparameters.md.new docs/hyperparameters.md
+	$(BIN)/python -m benchmarks.parameter_counts --write docs/models.md
 
 .PHONY: constraints
 constraints:  ## pin the newest releases that pyproject.toml allows in constraints.txt

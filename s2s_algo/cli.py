@@ -8,13 +8,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from s2s_algo.errors import S2SError
+from s2s_algo.errors import ClientError, S2SError
+
+if TYPE_CHECKING:
+    from s2s_algo.hyperparameters import Hyperparameters
 
 _LINES_AT_ONCE = 256
+
+# What `prepare` makes at most by default: 50,000 words and four special tokens.
+_LARGEST_VOCABULARY = 50_004
+_SIZE = click.IntRange(4, 2**31 - 1)
 
 
 class _Group(click.Group):
@@ -31,7 +38,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="s2s")
 def main() -> None:
-    """Sequence-to-sequence models: prepare data, translate, describe."""
+    """Sequence-to-sequence models: prepare data, translate, import, describe."""
 
 
 @main.command()
@@ -132,6 +139,28 @@ def _chunks(lines: TextIO, size: int) -> Iterator[Sequence[str]]:
         yield chunk
 
 
+@main.command("import")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="New or empty folder.")
+def import_(model: Path, output: Path) -> None:
+    r"""Turns a model of Sockeye 1, a folder or a model.tar.gz, into one of ours.
+
+    It then translates as that version did. What cannot be imported is refused by name.
+
+    \b
+    Example:
+        s2s import model.tar.gz --output /opt/ml/model
+    """
+    from s2s_algo.checkpoints.artifact import save_artifact
+    from s2s_algo.legacy.importer import import_model
+
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise click.UsageError(f"{output} is there already. Name a folder that is new or empty.")
+    artifact = import_model(model)
+    save_artifact(artifact, output)
+    click.echo(f"{artifact.training['imported_from']} model written to {output}")
+
+
 @main.group()
 def describe() -> None:
     """Prints what the product knows about itself."""
@@ -143,3 +172,122 @@ def describe_hyperparameters() -> None:
     from s2s_algo.hyperparameters import as_markdown
 
     click.echo(as_markdown(), nl=False)
+
+
+@describe.command("model")
+@click.option(
+    "--hyperparameters",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="hyperparameters.json of a job; default: all defaults.",
+)
+@click.option("--source-vocabulary-size", "source_size", default=_LARGEST_VOCABULARY, type=_SIZE, show_default=True)
+@click.option("--target-vocabulary-size", "target_size", default=_LARGEST_VOCABULARY, type=_SIZE, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Write one object, with all sizes in bytes.")
+def describe_model(file: Path | None, source_size: int, target_size: int, as_json: bool) -> None:
+    r"""Prints the parameters of a model and the memory that it needs; no data is read and no model made.
+
+    The vocabularies are as large as `s2s prepare` makes them at most, unless their sizes are given. Memory is that of
+    the largest batches, in float32; docs/models.md says how near that comes.
+
+    \b
+    Example:
+        s2s describe model --hyperparameters hyperparameters.json
+    """
+    hyperparameters = _validated(file, target_size)
+
+    from s2s_algo.decoding.memory_estimate import estimate_serving
+    from s2s_algo.model.memory import empty_model
+    from s2s_algo.model.summary import model_file_size, summarize
+    from s2s_algo.training.assembly import model_config, optimizer_config
+    from s2s_algo.training.memory_estimate import estimate_training
+
+    config = model_config(hyperparameters, source_size, target_size)
+    parts = summarize(empty_model(config))
+    total, file_size = sum(part.count for part in parts), model_file_size(parts)
+    source, target = hyperparameters.max_seq_len_source, hyperparameters.max_seq_len_target + 1
+    optimizer = optimizer_config(hyperparameters)
+    estimates = {
+        "training": estimate_training(config, optimizer, hyperparameters.batch_size, source, target),
+        "serving": estimate_serving(config, source, target, hyperparameters.beam_size),
+    }
+    if as_json:
+        values = {
+            "hyperparameters": hyperparameters.model_dump(mode="json"),
+            "vocabulary_sizes": {"source": source_size, "target": target_size},
+            "parts": [
+                {
+                    "name": part.name,
+                    "count": part.count,
+                    "parameters": [{"name": p.name, "shape": p.shape, "count": p.count} for p in part.parameters],
+                }
+                for part in parts
+            ],
+            "count": total,
+            "model_file": file_size,
+            "memory": {
+                name: {
+                    "task": estimate.task,
+                    "items": {item.name: item.size for item in estimate.items},
+                    "total": estimate.total,
+                    "peak": estimate.peak,
+                }
+                for name, estimate in estimates.items()
+            },
+        }
+        click.echo(json.dumps(values, indent=1, ensure_ascii=False))
+        return
+    click.echo(f"hyperparameters: {file or 'all defaults'}")
+    click.echo(f"vocabulary sizes: source {source_size:,}, target {target_size:,}\n")
+    rows = []
+    for part in parts:
+        rows.append((part.name, "", "", f"{part.count:,}"))
+        for parameter in part.parameters:
+            shape = " x ".join(f"{size:,}" for size in parameter.shape)
+            rows.append((f"  {parameter.layer}", parameter.name.rpartition(".")[2], shape, f"{parameter.count:,}"))
+    rows.append(("total", "", "", f"{total:,}"))
+    _table(("layer", "parameter", "shape", "count"), rows)
+    for estimate in estimates.values():
+        sizes = [*((item.description, item.size) for item in estimate.items), ("sum", estimate.total)]
+        sizes.append(("most at one time", estimate.peak))
+        click.echo()
+        _table((estimate.task, "MiB"), [(description, _mebibytes(size)) for description, size in sizes])
+    click.echo(f"\nmodel.safetensors: {_mebibytes(file_size)} MiB")
+
+
+def _validated(file: Path | None, target_vocabulary_size: int) -> Hyperparameters:
+    """The hyperparameters of a file, checked as a job checks them.
+
+    Raises:
+        ClientError: With all problems.
+    """
+    from s2s_algo.hyperparameters import read_hyperparameters_file, valid_part, validate
+    from s2s_algo.training.preconditions import check_beam
+
+    raw = read_hyperparameters_file(file) if file else {}
+    problems = []
+    try:
+        check_beam(valid_part(raw), target_vocabulary_size)
+    except ClientError as error:
+        problems.append(str(error))
+    try:
+        validated = validate(raw)
+    except ClientError as error:
+        problems.insert(0, str(error))
+    if problems:
+        raise ClientError("\n".join(problems))
+    for notice in validated.notices:
+        click.echo(f"{notice.level}: {notice.text}", err=True)
+    return validated.hyperparameters
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.1f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints columns, the last one flush right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, ["-" * width for width in widths], *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths[:-1], strict=True)]
+        click.echo("  ".join([*cells, row[-1].rjust(widths[-1])]))

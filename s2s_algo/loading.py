@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import tempfile
+from pathlib import Path, PurePosixPath
 
-from s2s_algo.checkpoints.artifact import CONFIG_FILE, Artifact, load_artifact
+from s2s_algo.checkpoints.artifact import CONFIG_FILE, FILES, Artifact, load_artifact
+from s2s_algo.errors import ClientError
+from s2s_algo.legacy.archive import open_archive
 from s2s_algo.legacy.importer import import_model, is_sockeye_folder
+
+_ARCHIVE = "model.tar.gz"
 
 
 def load_model(folder: Path) -> Artifact:
     """Loads a model.
 
     Args:
-        folder: What a training job left in ``/opt/ml/model``; or what Sockeye 1 wrote, there or in a folder there.
+        folder: What a training job left in ``/opt/ml/model``; or what Sockeye 1 wrote, there or in a folder there; or
+            ``model.tar.gz`` with either, as the platform delivers a model to a training job.
 
     Raises:
         ClientError: The folder holds no model, a damaged one, or one of Sockeye that cannot be imported.
         PlatformError: The disk fails.
     """
-    if not (folder / CONFIG_FILE).exists() and _holds_sockeye_model(folder):
+    if (folder / CONFIG_FILE).exists():
+        return load_artifact(folder)
+    if _holds_sockeye_model(folder):
         return import_model(folder)
-    return load_artifact(folder)
+    if (folder / _ARCHIVE).is_file():
+        return _load_archive(folder / _ARCHIVE)
+    return load_artifact(folder)  # it says what is missing
 
 
 def _holds_sockeye_model(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     return any(is_sockeye_folder(place) for place in (folder, *folder.iterdir()) if place.is_dir())
+
+
+def _load_archive(path: Path) -> Artifact:
+    with tempfile.TemporaryDirectory(prefix="s2s-model-") as temporary:
+        folder = Path(temporary)
+        try:
+            with open_archive(path) as archive:
+                files = archive.files(PurePosixPath())
+                if CONFIG_FILE in files:
+                    wanted = [name for name in FILES if name in files]
+                    for name in sorted(wanted, key=lambda name: archive.position(files[name])):
+                        archive.write(files[name], folder / name)
+        except ClientError as error:
+            raise error.at(str(path)) from error.__cause__
+        return load_artifact(folder) if CONFIG_FILE in files else import_model(path)

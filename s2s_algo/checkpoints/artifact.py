@@ -38,6 +38,9 @@ SOURCE_VOCABULARY_FILE = "vocab.src.json"
 TARGET_VOCABULARY_FILE = "vocab.trg.json"
 METRICS_FILE = "metrics.json"
 
+# Without which an artifact cannot be loaded.
+FILES = (CONFIG_FILE, WEIGHTS_FILE, SOURCE_VOCABULARY_FILE, TARGET_VOCABULARY_FILE)
+
 
 class _Config(BaseModel):
     """The file config.json."""

@@ -123,7 +123,8 @@ class MLPAttention(Attention):
         return self.source_layer(source.states)
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:  # noqa: D102
-        hidden = torch.tanh(keys[:, None] + self.query_layer(query)[:, :, None])
+        # In place, for the sum is as large as the result and nobody needs it.
+        hidden = (keys[:, None] + self.query_layer(query)[:, :, None]).tanh_()
         return self.score_layer(hidden).squeeze(-1)
 
 

@@ -85,6 +85,7 @@ class ConvolutionalStack(nn.Module):
 
     def read(self, embedded: Tensor) -> Tensor:
         """What the first block sees of whole sequences: float [B, T, H] of embeddings float [B, T, E]."""
+        # Batches are padded to 2 at least, so that a single position also serves the padding behind it.
         return self.input_layer(embedded + self.positions.weight[: embedded.shape[1]])
 
 

@@ -156,6 +156,12 @@ def assemble(
     schedule = make_schedule(hyperparameters)
     # (4) Evaluation.
     inference = inference_config(hyperparameters, statistics)
+    if (longest := inference.limits.max_input_length) < hyperparameters.max_seq_len_source:
+        logger.info(
+            "Sources of more than %d tokens will be translated in pieces: the decoder has learned no positions for "
+            "longer translations. A larger max_seq_len_target allows longer ones.",
+            longest,
+        )
     translator = Translator(model, source_vocabulary, target_vocabulary, inference)
     bleu = _bleu(hyperparameters, validation_full, translator)
     logger.info("Early stopping by optimizing '%s'", hyperparameters.optimized_metric)

@@ -244,8 +244,8 @@ def try_largest_batch(job: TrainingJob) -> None:
                 f"a batch of {len(largest.pairs)} pairs of up to {source} source and {target} target tokens does not "
                 "fit in memory. Lower batch_size, max_seq_len_source, max_seq_len_target or the sizes of the model."
             ) from error
-    for parameter in job.model.parameters():
-        parameter.grad = None
+        for parameter in job.model.parameters():
+            parameter.grad = None
 
 
 def _watch(job: TrainingJob, progress: Progress, what: str, done: int, total: int) -> None:

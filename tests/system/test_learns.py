@@ -10,6 +10,7 @@ import os
 import random
 import secrets
 import time
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -29,13 +30,7 @@ SHORTEST, LONGEST = 3, 8
 PAIRS = {"train": 4000, "validation": 200, "unseen": 500}
 
 TASKS = {"reverse": lambda words: words[::-1], "sort": sorted}
-CELLS = ("lstm", "gru")
-# What share of the target tokens a model must get right. Attention that is fixed to the last position has to keep the
-# whole sentence in one vector.
-LEAST = {"mlp": 0.98, "dot": 0.98, "bilinear": 0.98, "fixed": 0.8}
 MOST_SECONDS = 90  # of one processor, for everything from texts to translations
-
-MODELS = list(itertools.product(CELLS, LEAST))
 
 HYPERPARAMETERS = {
     "rnn_num_hidden": "64",
@@ -49,6 +44,53 @@ HYPERPARAMETERS = {
     "checkpoint_frequency_num_batches": "100",
     "checkpoint_threshold": "8",
     "max_num_batches": "800",
+}
+# Deeper encoders know the 4000 pairs better, but the unseen ones worse; so do models without dropout.
+CONVOLUTIONAL = {
+    "encoder_type": "cnn",
+    "decoder_type": "cnn",
+    "num_layers_decoder": "4",
+    "cnn_num_hidden": "64",
+    "cnn_kernel_width_encoder": "5",
+    "cnn_kernel_width_decoder": "5",
+    # A decoder with too few positions for the longest translations to expect would cut the longest sources in two.
+    "max_seq_len_target": str(LONGEST + 3),
+    "embed_dropout_source": "0.1",
+    "embed_dropout_target": "0.1",
+    "fixed_rate_lr_half_life": "4",
+    "max_num_batches": "1600",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """Hyperparameters beside those of all models, and the share of the target tokens to get right at least."""
+
+    hyperparameters: dict[str, str]
+    least: float
+
+
+# Attention that is fixed to the last position has to keep the whole sentence in one vector.
+RECURRENT_LEAST = {"mlp": 0.98, "dot": 0.98, "bilinear": 0.98, "fixed": 0.8}
+CONVOLUTIONAL_LEAST = 0.97
+
+MODELS = {
+    **{
+        f"rnn-rnn-{cell}-{attention}": Model({"rnn_cell_type": cell, "rnn_attention_type": attention}, least)
+        for cell, (attention, least) in itertools.product(("lstm", "gru"), RECURRENT_LEAST.items())
+    },
+    **{
+        f"cnn-cnn-{activation}": Model(CONVOLUTIONAL | {"cnn_activation_type": activation}, CONVOLUTIONAL_LEAST)
+        for activation in ("glu", "relu", "softrelu", "sigmoid", "tanh")
+    },
+    **{
+        name: Model(CONVOLUTIONAL | differences, CONVOLUTIONAL_LEAST)
+        for name, differences in {
+            "cnn-rnn": {"decoder_type": "rnn", "num_layers_decoder": "1"},
+            "rnn-cnn": {"encoder_type": "rnn"},
+            "rnn-cnn-of-other-width": {"encoder_type": "rnn", "rnn_num_hidden": "96"},
+        }.items()
+    },
 }
 
 
@@ -117,33 +159,33 @@ def token_accuracy(translator, pairs):
     return right / total
 
 
-def check_that_it_learns(task, cell, attention, seed, folder, capsys):
+def check_that_it_learns(task, name, seed, folder, capsys):
     began = time.process_time()
+    model = MODELS[name]
     pairs = draw(task, seed)
-    raw = HYPERPARAMETERS | {"rnn_cell_type": cell, "rnn_attention_type": attention}
-    translator = train_translator(write_channels(pairs, folder), raw, folder)
+    translator = train_translator(write_channels(pairs, folder), HYPERPARAMETERS | model.hyperparameters, folder)
     accuracy = token_accuracy(translator, pairs["unseen"])
     seconds = time.process_time() - began
-    result = f"{task} with {cell} and {attention}: token accuracy {accuracy:.4f}, {seconds:.0f} CPU seconds"
+    result = f"{task} with {name}: token accuracy {accuracy:.4f}, {seconds:.0f} CPU seconds"
     with capsys.disabled():
         print(f"\n{result} ({SEED_VARIABLE}={seed})")
-    assert accuracy >= LEAST[attention], f"{result}; {SEED_VARIABLE}={seed} draws the same data again"
+    assert accuracy >= model.least, f"{result}; {SEED_VARIABLE}={seed} draws the same data again"
     assert seconds < MOST_SECONDS, f"{result}; {SEED_VARIABLE}={seed} draws the same data again"
 
 
 @pytest.mark.learn
-@pytest.mark.parametrize(("cell", "attention"), MODELS)
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("task", TASKS)
-def test_every_model_learns_every_task(task, cell, attention, seed, tmp_path, capsys):
-    check_that_it_learns(task, cell, attention, seed, tmp_path, capsys)
+def test_every_model_learns_every_task(task, name, seed, tmp_path, capsys):
+    check_that_it_learns(task, name, seed, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_model_of_the_day_learns_each_task(task, seed, tmp_path, capsys):
-    # A week and a day see all models learn both tasks; each day the two tasks have different models.
+    # Sixteen days see all models learn both tasks; each day one task has a recurrent model, the other a newer one.
     day = datetime.datetime.now(datetime.UTC).toordinal()
-    cell, attention = MODELS[(day + 3 * list(TASKS).index(task)) % len(MODELS)]
-    check_that_it_learns(task, cell, attention, seed, tmp_path, capsys)
+    name = list(MODELS)[(day + len(MODELS) // 2 * list(TASKS).index(task)) % len(MODELS)]
+    check_that_it_learns(task, name, seed, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("task", TASKS)

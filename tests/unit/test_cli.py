@@ -4,16 +4,18 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from s2s_algo.checkpoints.artifact import Artifact, InferenceConfig, save_artifact
+from s2s_algo.checkpoints.artifact import Artifact, save_artifact
 from s2s_algo.cli import main
 from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
 from s2s_algo.decoding.translator import Translator
+from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.limits import LengthLimits
 from tests.unit.small_model import SOURCE_SIZE, TARGET_SIZE, small_model, vocabulary
 
@@ -241,7 +243,9 @@ def test_the_documented_hyperparameters_are_those_that_the_command_describes():
     assert result.stdout == DOCUMENTATION.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("command", [(), ("translate",), ("prepare",), ("describe",), ("describe", "hyperparameters")])
+@pytest.mark.parametrize(
+    "command", [(), ("translate",), ("prepare",), ("describe",), ("describe", "hyperparameters"), ("describe", "model")]
+)
 def test_every_command_explains_itself(command):
     result = run(*command, "--help")
     assert result.exit_code == 0
@@ -259,3 +263,175 @@ def test_the_version_is_that_of_the_package():
     result = run("--version")
     assert result.exit_code == 0
     assert result.stdout.rstrip().endswith("0.1.0")
+
+
+# import
+
+SOCKEYE = Path(__file__).parents[1] / "golden" / "models" / "cnn_cnn_glu_1.10.5"
+
+
+def test_import_writes_a_model_that_translates_as_the_imported_one(tmp_path):
+    result = run("import", SOCKEYE, "--output", tmp_path / "new" / "model")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"Sockeye 1.10.5 model written to {tmp_path}/new/model\n"
+    inputs = [entry["input"] for entry in json.loads((SOCKEYE / "translate.json").read_text())["inputs"]]
+    text = "".join(f"{line}\n" for line in inputs)
+    golden = [entry["beam5"]["translation"] for entry in json.loads((SOCKEYE / "translate.json").read_text())["inputs"]]
+    assert translate(tmp_path / "new" / "model", text) == translate(SOCKEYE, text) == golden
+
+
+def test_import_takes_an_archive_and_writes_nothing_beside_the_output(tmp_path, monkeypatch):
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
+        for path in SOCKEYE.iterdir():
+            tar.add(path, arcname=path.name)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    assert run("import", "model.tar.gz", "-o", "out").exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"model.tar.gz", "out", "temporary"}
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "config.json",
+        "metrics.json",
+        "model.safetensors",
+        "vocab.src.json",
+        "vocab.trg.json",
+    }
+
+
+def test_import_overwrites_nothing(model, tmp_path):
+    result = run("import", SOCKEYE, "-o", model)
+    assert result.exit_code == 2
+    assert f"{model} is there already. Name a folder that is new or empty." in result.stderr
+    (tmp_path / "file").write_text("mine")
+    assert run("import", SOCKEYE, "-o", tmp_path / "file").exit_code == 2
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_import_of_something_else_is_an_error_and_leaves_no_output(model, tmp_path):
+    result = run("import", model, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"ClientError: {model}: neither it nor a folder in it holds a file config. Give the folder of a model that "
+        "was trained with Sockeye 1, or a tar.gz of it.\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+HYPERPARAMETERS = {
+    "rnn_num_hidden": "6",
+    "num_embed_source": "4",
+    "num_embed_target": "3",
+    "rnn_attention_type": "dot",
+    "batch_size": "8",
+    "max_seq_len_source": "9",
+    "max_seq_len_target": "7",
+    "beam_size": "2",
+}
+
+
+@pytest.fixture
+def described(tmp_path):
+    """A file of hyperparameters, and how to describe what is in it."""
+    file = tmp_path / "hyperparameters.json"
+
+    def describe(values, *options):
+        file.write_text(json.dumps(values))
+        return run("describe", "model", "--hyperparameters", file, *options)
+
+    return describe
+
+
+SIZES = ("--source-vocabulary-size", SOURCE_SIZE, "--target-vocabulary-size", TARGET_SIZE)
+
+
+def test_describe_model_lists_layers_shapes_counts_and_memory(described, tmp_path):
+    result = described(HYPERPARAMETERS, *SIZES)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[:2] == [
+        f"hyperparameters: {tmp_path / 'hyperparameters.json'}",
+        "vocabulary sizes: source 13, target 11",
+    ]
+    cells = [line.split() for line in lines]
+    assert ["layer", "parameter", "shape", "count"] in cells
+    assert ["source", "embedding", "52"] in cells
+    assert ["weight", "13", "x", "4", "52"] in cells
+    assert ["backward_layer", "weight_hh_l0", "12", "x", "3", "36"] in cells
+    assert ["attention", "0"] in cells
+    assert ["layers.0", "weight_ih", "24", "x", "9", "216"] in cells
+    assert ["output", "layer", "77"] in cells
+    assert "training with 8 pairs of 9 source and 8 target positions" in result.stdout
+    assert "serving 160 sentences of 9 source and 8 target positions with beam 2" in result.stdout
+    for beginning in ("weights", "gradients", "optimizer state (adam)", "logits and gradients, 3 x 64 x 11", "sum"):
+        assert any(line.startswith(beginning) for line in lines)
+    assert lines[-1] == "model.safetensors: 0.0 MiB"
+
+
+def test_describe_model_aligns_its_columns(described):
+    table = described(HYPERPARAMETERS, *SIZES).stdout.split("\n\n")[1].splitlines()
+    assert len({len(line) for line in table}) == 1
+    assert table[1].replace(" ", "") == "-" * len(table[1].replace(" ", ""))
+
+
+def test_describe_model_with_json_says_the_same_in_bytes(described):
+    answer = json.loads(described(HYPERPARAMETERS, *SIZES, "--json").stdout)
+    assert answer["vocabulary_sizes"] == {"source": 13, "target": 11}
+    assert answer["hyperparameters"]["rnn_num_hidden"] == 6
+    assert answer["count"] == sum(part["count"] for part in answer["parts"])
+    for part in answer["parts"]:
+        assert part["count"] == sum(parameter["count"] for parameter in part["parameters"])
+    memory = answer["memory"]
+    assert list(memory) == ["training", "serving"]
+    for estimate in memory.values():
+        assert estimate["items"]["weights"] == 4 * answer["count"]
+        assert estimate["total"] == sum(estimate["items"].values()) >= estimate["peak"] > 0
+    assert memory["training"]["items"]["optimizer_state"] == 8 * answer["count"]
+    assert memory["training"]["items"]["logits"] == 3 * 4 * 8 * 8 * 11
+    assert 0 < answer["model_file"] - 4 * answer["count"] < 4000
+
+
+def test_describe_model_without_a_file_takes_all_defaults_and_the_largest_vocabularies():
+    result = run("describe", "model")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[:2] == [
+        "hyperparameters: all defaults",
+        "vocabulary sizes: source 50,004, target 50,004",
+    ]
+    assert "123,450,196" in result.stdout
+    assert result.stderr.startswith("WARNING: checkpoint_threshold: 3 is plateau_reduce_lr_threshold too")
+
+
+def test_describe_model_names_all_problems_as_a_job_does(described):
+    result = described({"rnn_num_hidden": "7", "batch_size": "x", "hidden": "1"}, "--target-vocabulary-size", 5)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    problems = ("rnn_num_hidden: '7'", "batch_size: 'x'", "'hidden' was unexpected", "beam_size: 5 is not in 1 … 4")
+    for problem in problems:
+        assert problem in result.stderr
+
+
+def test_describe_model_refuses_what_is_no_file_of_hyperparameters(tmp_path):
+    result = run("describe", "model", "--hyperparameters", tmp_path / "absent.json")
+    assert result.exit_code == 2
+    assert "does not exist" in result.stderr
+    (tmp_path / "list.json").write_text("[]")
+    result = run("describe", "model", "--hyperparameters", tmp_path / "list.json")
+    assert result.exit_code == 2
+    assert "list.json" in result.stderr
+
+
+def test_describe_model_refuses_vocabularies_without_room_for_the_special_tokens():
+    for option in ("--source-vocabulary-size", "--target-vocabulary-size"):
+        result = run("describe", "model", option, "3")
+        assert result.exit_code == 2
+        assert f"Invalid value for '{option}'" in result.stderr
+
+
+def test_describe_hyperparameters_loads_no_torch():
+    code = (
+        "import sys\nfrom s2s_algo.cli import main\n"
+        "main(['describe', 'hyperparameters'], standalone_mode=False)\nassert 'torch' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

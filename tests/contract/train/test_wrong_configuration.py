@@ -165,7 +165,8 @@ def make_pipe(opt_ml):
         ),
         pytest.param(
             configure(trian={}),
-            "'trian' is not a channel of this algorithm; it reads train, validation, vocab, model, did you mean 'train'?",
+            "'trian' is not a channel of this algorithm; "
+            "it reads train, validation, vocab, model, did you mean 'train'?",
             id="misspelt channel",
         ),
         pytest.param(
@@ -201,10 +202,28 @@ def test_a_beam_that_no_vocabulary_can_fill_is_refused(jobs, opt_ml):
     )
 
 
-@pytest.mark.parametrize("side", ["encoder", "decoder"])
-def test_a_convolutional_model_is_refused_by_name(jobs, opt_ml, side):
-    opt_ml.configure("hyperparameters.json", {**TINY, f"{side}_type": "cnn"})
-    assert_refused(jobs.run(opt_ml), f"{side}_type: 'cnn' is not available in this version; choose rnn")
+CNN = {**TINY, "encoder_type": "cnn", "decoder_type": "cnn", "cnn_num_hidden": "8", "max_num_batches": "1"}
+
+
+@pytest.mark.parametrize("encoder", ["rnn", "cnn"])
+def test_a_kernel_of_the_encoder_without_a_middle_is_refused_used_or_not(jobs, opt_ml, encoder, without_torch):
+    opt_ml.configure("hyperparameters.json", {**CNN, "encoder_type": encoder, "cnn_kernel_width_encoder": "4"})
+    assert_refused(
+        jobs.run_cold(opt_ml, without_torch),
+        "cnn_kernel_width_encoder: '4' is not an odd integer from 1 to 65535; the nearest allowed is 3",
+    )
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), [("cnn", "rnn"), ("rnn", "cnn"), ("cnn", "cnn")])
+def test_every_mix_of_recurrent_and_convolutional_parts_is_accepted(jobs, opt_ml, encoder, decoder):
+    opt_ml.configure(
+        "hyperparameters.json",
+        {**CNN, "encoder_type": encoder, "decoder_type": decoder, "cnn_kernel_width_decoder": "4"},
+    )
+    job = jobs.run(opt_ml)
+    assert job.exit_code == 0, job.log
+    config = json.loads((opt_ml.model / "config.json").read_text())["model"]
+    assert (config["encoder"]["type"], config["decoder"]["type"]) == (encoder, decoder)
 
 
 @pytest.mark.parametrize("text", ['["algo-1"]', '{"current_host": "algo-1"}', '{"current_host": 1, "hosts": [1]}', "{"])
@@ -333,14 +352,16 @@ def test_the_message_of_a_long_list_of_mistakes_begins_with_their_number(jobs, o
     assert all(f"\n{name}: 'xxx" in job.failure[:SHOWN] for name in names)
 
 
-def test_what_is_not_built_and_the_beam_are_told_with_everything_else(jobs, opt_ml):
-    opt_ml.configure("hyperparameters.json", {"encoder_type": "cnn", "beam_size": "500", "batch_size": "many"})
+def test_the_beam_is_told_with_everything_else(jobs, opt_ml):
+    opt_ml.configure(
+        "hyperparameters.json", {"cnn_kernel_width_encoder": "4", "beam_size": "500", "batch_size": "many"}
+    )
     opt_ml.configure("checkpointconfig.json", {"LocalPath": 0})
     assert_refused(
         jobs.run(opt_ml),
         "batch_size: 'many' is not an integer",
         "LocalPath 0 is not a path; it must be an object such as",
-        "encoder_type: 'cnn' is not available in this version; choose rnn",
+        "cnn_kernel_width_encoder: '4' is not an odd integer",
         "beam_size: 500 is not in 1 … 15",
     )
 

@@ -30,6 +30,16 @@ GOLDEN = {version: bytes.fromhex(GOLDEN_HEAD + shape + GOLDEN_TAIL) for version,
 
 # Folder: (format of the file, number of arrays, number of elements in all arrays).
 GOLDEN_MODELS = {
+    "cnn_cnn_glu_1.10.5": ("V2", 16, 6164),
+    "cnn_cnn_glu_1.18.28": ("V2", 14, 3108),
+    "cnn_cnn_glu_1.8.3": ("V0", 12, 2472),
+    "cnn_cnn_glu_long_1.13.0": ("V2", 16, 12340),
+    "cnn_cnn_relu_1.13.0": ("V2", 14, 3154),
+    "cnn_cnn_sigmoid_1.13.0": ("V2", 14, 3010),
+    "cnn_cnn_softrelu_1.10.5": ("V2", 12, 2538),
+    "cnn_cnn_tanh_1.10.5": ("V2", 12, 2968),
+    "cnn_rnn_lstm_mlp_1.10.5": ("V2", 35, 4507),
+    "rnn_cnn_gru_glu_1.13.0": ("V2", 16, 3728),
     "rnn_rnn_gru_3layer_encoder_1.10.5": ("V2", 85, 5129),
     "rnn_rnn_gru_bilinear_avg_1.10.5": ("V2", 45, 3344),
     "rnn_rnn_gru_dot_1.18.10": ("V2", 22, 3682),

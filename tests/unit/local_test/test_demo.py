@@ -1,10 +1,13 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from local_test import demo
 from local_test.heat_map import Panel
+from local_test.make_channels import read_hyperparameters
 from local_test.scoring import Score
+from s2s_algo.hyperparameters import validate
 
 ACCEPTED = {"cat": ["K AE T"], "tomato": ["T AH M EY T OW", "T AH M AA T OW"]}
 SAID = {"cat": "K AE T", "tomato": "T AH M AA D OW"}
@@ -61,7 +64,14 @@ def test_checkpoints_are_listed_with_their_metrics():
     ],
 )
 def test_a_result_worse_than_promised_is_reported(right_words, phoneme_errors, broken):
-    assert demo.broken_promises(Score(100, right_words, 500, phoneme_errors)) == broken
+    promised = demo.Architecture(Path("any.json"), least_accuracy=0.6, most_phoneme_errors=0.11)
+    assert demo.broken_promises(Score(100, right_words, 500, phoneme_errors), promised) == broken
+
+
+@pytest.mark.parametrize("arch", demo.ARCHITECTURES)
+def test_each_architecture_has_valid_hyperparameters_of_its_own(arch):
+    hyperparameters = validate(read_hyperparameters(demo.ARCHITECTURES[arch].hyperparameters)).hyperparameters
+    assert (hyperparameters.encoder_type, hyperparameters.decoder_type) == (arch, arch)
 
 
 def test_the_clock_counts_the_set_up_and_every_phase(monkeypatch):
