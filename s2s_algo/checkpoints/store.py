@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from typing import Any
 from torch import Tensor
 
 from s2s_algo.checkpoints.atomic import TEMPORARY_SUFFIX, new_folder, writing
-from s2s_algo.checkpoints.retention import to_keep
 from s2s_algo.checkpoints.tensors import load_tensors, save_tensors
 from s2s_algo.errors import ClientError
 
@@ -99,14 +98,26 @@ class CheckpointStore:
         values = json.loads((folder / _VALUES_FILE).read_text(encoding="utf-8"))
         return Snapshot(load_tensors(folder / WEIGHTS_FILE), load_tensors(folder / _TRAINING_FILE), values)
 
-    def retain(self, best: int) -> None:
-        """Removes checkpoints that nobody needs any more (see ``retention``), and what killed runs left half done.
+    def values(self, updates: int) -> Mapping[str, Any]:
+        """Reads the JSON values of a checkpoint alone.
+
+        Raises:
+            ClientError: It is damaged.
+        """
+        path = self.folder(updates) / _VALUES_FILE
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ClientError(f"cannot be read ({error}). Remove the checkpoint.", where=str(path)) from error
+        return values
+
+    def retain(self, keep: Collection[int]) -> None:
+        """Removes all checkpoints but some, given by their updates, and what killed runs left half done.
 
         Raises:
             PlatformError: The disk refuses.
         """
-        stored = self.stored()
-        for updates in sorted(set(stored) - to_keep(stored, best)):
+        for updates in sorted(set(self.stored()) - set(keep)):
             # Renamed first: a half-removed folder must not look like a checkpoint.
             doomed = self.folder(updates)
             grave = doomed.with_name(f"{doomed.name}.removed{TEMPORARY_SUFFIX}")

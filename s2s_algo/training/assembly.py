@@ -8,11 +8,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 from s2s_algo.checkpoints.artifact import Artifact
+from s2s_algo.checkpoints.retention import Retention
 from s2s_algo.checkpoints.store import CheckpointStore
 from s2s_algo.checkpoints.tensors import fill
 from s2s_algo.data.buckets import Bucket, define_parallel_buckets
@@ -153,7 +155,7 @@ def assemble(
     logger.info("Total # of parameters: %d", sum(parameter.numel() for parameter in model.parameters()))
     # (3) Optimizer and learning rate.
     optimizer = build_optimizer(model, optimizer_config(hyperparameters))
-    schedule = make_schedule(hyperparameters)
+    schedule = make_schedule(hyperparameters, len(train_data.plan(0)))
     # (4) Evaluation.
     inference = inference_config(hyperparameters, statistics)
     if (longest := inference.limits.max_input_length) < hyperparameters.max_seq_len_source:
@@ -177,9 +179,9 @@ def assemble(
         },
     )
     state = TrainState()
-    if workers.is_leader and (newest := store.newest()) is not None:
-        where = str(store.folder(newest))
-        state = restore(store.load(newest), model, optimizer, schedule, identity, where)
+    if workers.is_leader and (begin := _starting_point(store, hyperparameters.start_epoch)) is not None:
+        where = str(store.folder(begin))
+        state = restore(store.load(begin), model, optimizer, schedule, identity, where)
         logger.info("Resuming from %s: update %d, epoch %d", where, state.updates, state.epoch)
     # The other workers need not see the leader's checkpoints.
     state, optimizer.updates, schedule_state = workers.broadcast((state, optimizer.updates, schedule.state()))
@@ -195,14 +197,16 @@ def assemble(
         optimized=METRICS[hyperparameters.optimized_metric],
         shown_metric=hyperparameters.training_metric,
         stopping=stopping_rule(hyperparameters),
-        checkpoints=CheckpointRule(hyperparameters.checkpoint_frequency_num_batches),
+        checkpoints=CheckpointRule(hyperparameters.checkpoint_frequency_num_batches, hyperparameters.save_interval),
         store=store,
+        retention=make_retention(hyperparameters),
         identity=identity,
         host=host,
         seed=hyperparameters.seed,
-        label_smoothing=0.0,
-        skips_nonfinite=False,
-        precision=Precision.choose("float32", device),
+        size_limit="batch_size" if hyperparameters.max_batch_tokens is None else "max_batch_tokens",
+        label_smoothing=hyperparameters.label_smoothing,
+        skips_nonfinite=not hyperparameters.stop_on_nonfinite_train_score,
+        precision=Precision.choose(hyperparameters.precision, device),
         workers=workers,
         check_stop=lambda: stop_if(workers.any(stop_requested())),
     )
@@ -286,10 +290,11 @@ def optimizer_config(hyperparameters: Hyperparameters) -> OptimizerConfig:
     )
 
 
-def make_schedule(hyperparameters: Hyperparameters) -> Schedule:
+def make_schedule(hyperparameters: Hyperparameters, updates_per_epoch: int) -> Schedule:
     """How the learning rate falls."""
     h = hyperparameters
-    half_life = h.fixed_rate_lr_half_life * h.checkpoint_frequency_num_batches
+    interval = h.checkpoint_frequency_num_batches if h.save_interval is None else h.save_interval * updates_per_epoch
+    half_life = h.fixed_rate_lr_half_life * interval
     match h.lr_scheduler_type:
         case "fixed_rate_inv_t":
             return InverseTime(h.learning_rate, half_life)
@@ -329,6 +334,42 @@ def make_plan(
     max_tokens = max(1, round(h.max_batch_tokens * share))
     max_seqs = None if h.max_seqs is None else max(1, round(h.max_seqs * share))
     return TokenPlan(source_lengths, target_lengths, max_tokens, max_seqs, h.seed, ordering)
+
+
+def make_retention(hyperparameters: Hyperparameters) -> Retention | None:
+    """Which checkpoints stay, if the job says."""
+    wanted = hyperparameters.cleanup_old_models
+    if isinstance(wanted, bool):
+        return None
+    return Retention(wanted.keep_last_n, wanted.keep_best_n, frozenset(wanted.keep))
+
+
+def _starting_point(store: CheckpointStore, start_epoch: int | Literal["auto"]) -> int | None:
+    """The updates of the checkpoint to go on from; removes those that would come after it.
+
+    Raises:
+        ClientError: There is no checkpoint of the epoch before ``start_epoch``.
+    """
+    if start_epoch == "auto":
+        return store.newest()
+    ends = {}
+    for updates in store.stored():
+        state = store.values(updates)["state"]
+        if state["position"] == 0 and state["evaluated_updates"] == updates:
+            ends[state["epoch"]] = updates
+    if start_epoch == 1:
+        if store.stored():
+            logger.warning("start_epoch is 1: the checkpoints in %s are removed", store.root)
+        store.retain(())
+        return None
+    before = start_epoch - 1
+    if before not in ends:
+        raise ClientError(
+            f"start_epoch: {start_epoch} needs the checkpoint of epoch {before}, which is not in {store.root}; there "
+            f"are those of epochs {', '.join(map(str, sorted(ends))) or 'none'}. Choose one of them plus 1, or auto."
+        )
+    store.retain([updates for updates in store.stored() if updates <= ends[before]])
+    return ends[before]
 
 
 def stopping_rule(hyperparameters: Hyperparameters) -> StoppingRule:

@@ -35,6 +35,10 @@ class Metric:
             return True
         return score > best if self.higher_is_better else score < best
 
+    def cost(self, score: float) -> float:
+        """The score, turned so that lower is better."""
+        return -score if self.higher_is_better else score
+
     @property
     def regex(self) -> str:
         """What to give as ``MetricDefinitions`` regex for ``validation:NAME``."""

@@ -14,8 +14,20 @@ from s2s_algo.training.optimizers import Optimizer
 from s2s_algo.training.schedules import Schedule
 from s2s_algo.training.state import TrainState
 
-# Limits may be changed when a job is resumed, for that is how one trains on; everything else is as it was.
-CHANGEABLE = frozenset({"max_num_batches", "max_num_epochs", "min_num_epochs", "checkpoint_threshold"})
+# What may be changed when a job is resumed: limits, for that is how one trains on, and what is no part of learning.
+CHANGEABLE = frozenset(
+    {
+        "max_num_batches",
+        "max_num_epochs",
+        "num_epochs",
+        "min_num_epochs",
+        "checkpoint_threshold",
+        "start_epoch",
+        "cleanup_old_models",
+        "stop_on_nonfinite_train_score",
+        "processes",
+    }
+)
 
 _MOMENT = "moment/"
 

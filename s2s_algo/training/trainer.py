@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from s2s_algo.checkpoints.retention import Evaluated, Retention, to_keep
 from s2s_algo.checkpoints.store import CheckpointStore
 from s2s_algo.data.plans import PlannedBatch
 from s2s_algo.errors import ClientError
@@ -45,9 +46,11 @@ class TrainingJob:
         stopping: When to end.
         checkpoints: When to evaluate and save.
         store: Where checkpoints go.
+        retention: Which of them stay; ``None``: the newest two and the best.
         identity: What must not change if the job is resumed.
         host: Name of this machine in the metric lines.
         seed: Every random choice of the job follows from it.
+        size_limit: The hyperparameter that limits the size of batches, for messages.
         label_smoothing: See ``batch_loss``.
         skips_nonfinite: Whether an update whose loss is not finite is left out instead of ending the job.
         precision: Of forward passes.
@@ -66,9 +69,11 @@ class TrainingJob:
     stopping: StoppingRule
     checkpoints: CheckpointRule
     store: CheckpointStore
+    retention: Retention | None
     identity: JobIdentity
     host: str
     seed: int
+    size_limit: str
     label_smoothing: float
     skips_nonfinite: bool
     precision: Precision
@@ -221,7 +226,7 @@ def save(job: TrainingJob, state: TrainState) -> None:
     if job.workers.is_leader:
         snapshot = take_snapshot(job.model, job.optimizer, job.schedule, state, job.identity)
         job.store.save(state.updates, snapshot)
-        job.store.retain(best=state.best_updates)
+        job.store.retain(_to_keep(job, state))
 
 
 def try_largest_batch(job: TrainingJob) -> None:
@@ -242,7 +247,8 @@ def try_largest_batch(job: TrainingJob) -> None:
             source, target = largest.bucket
             raise ClientError(
                 f"a batch of {len(largest.pairs)} pairs of up to {source} source and {target} target tokens does not "
-                "fit in memory. Lower batch_size, max_seq_len_source, max_seq_len_target or the sizes of the model."
+                f"fit in memory. Lower {job.size_limit}, max_seq_len_source, max_seq_len_target or the sizes of the "
+                "model."
             ) from error
         for parameter in job.model.parameters():
             parameter.grad = None
@@ -251,6 +257,23 @@ def try_largest_batch(job: TrainingJob) -> None:
 def _watch(job: TrainingJob, progress: Progress, what: str, done: int, total: int) -> None:
     job.check_stop()
     progress.working(what, done, total)
+
+
+def _to_keep(job: TrainingJob, state: TrainState) -> set[int]:
+    stored = job.store.stored()
+    if job.retention is None:
+        return to_keep(stored, state.best_updates)
+    by_epoch = job.checkpoints.every_epochs is not None
+    evaluated = [
+        Evaluated(
+            updates=int(entry["updates"]),
+            number=int(entry["epoch" if by_epoch else "checkpoint"]),
+            cost=job.optimized.cost(entry[f"validation_{job.optimized.name}"]),
+        )
+        for entry in state.history
+        if entry["updates"] in stored
+    ]
+    return job.retention.to_keep(evaluated, resume=state.updates, best=state.best_updates)
 
 
 def _seed_of(job: TrainingJob, update: int) -> int:
