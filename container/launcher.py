@@ -76,6 +76,13 @@ def launch(paths: Paths, resources: Resources, processes: int, scratch: Path) ->
     return 0
 
 
+def local_gpus() -> int:
+    """How many GPUs this machine has that can be used."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def outcome_file(scratch: Path, local_rank: int) -> Path:
     """Where a process leaves its exit code."""
     return scratch / f"exit-code-{local_rank}"

@@ -46,10 +46,3 @@ def read_resources(path: Path) -> Resources:
     if not isinstance(interface, str):
         raise ClientError(f"network_interface_name is not a name; {form}", where=str(path))
     return Resources(str(current), tuple(sorted(set(hosts))), interface)
-
-
-def local_gpus() -> int:
-    """How many GPUs this machine has that can be used."""
-    import torch
-
-    return torch.cuda.device_count()

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from container.configuration import read_configuration
 from container.failure import report
-from container.launcher import launch
+from container.launcher import launch, local_gpus
 from container.logging import configure_logging
 from container.paths import Paths
-from container.resources import local_gpus
 from container.signals import StopSignal
 from container.threads import WAIT_AWAKE_BRIEFLY, thread_settings
 from container.work import work
