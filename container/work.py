@@ -33,15 +33,27 @@ def work(configuration: Configuration, paths: Paths, stop: StopSignal, scratch: 
         StopRequested: Before there was anything to keep.
     """
     # Importing torch takes seconds; a wrong job has failed before.
-    from s2s_algo.checkpoints.artifact import save_artifact
-    from s2s_algo.training.assembly import assemble
-    from s2s_algo.training.trainer import train
+    import s2s_algo.training.assembly  # noqa: F401
+    from s2s_algo.checkpoints.atomic import claimed
 
     # Not before: libraries swallow exceptions while they are imported. And not at all if there may be a model already,
     # which has to be loaded before it can be exported, or if others wait for this process.
     begun = configuration.checkpoints is not None and any(configuration.checkpoints.iterdir())
     if not begun and workers is None:
         stop.interrupt()
+    with contextlib.ExitStack() as held:
+        if configuration.checkpoints is not None and (workers is None or workers.is_leader):
+            held.enter_context(claimed(configuration.checkpoints))
+        _train(configuration, paths, stop, scratch, workers)
+
+
+def _train(
+    configuration: Configuration, paths: Paths, stop: StopSignal, scratch: Path, workers: Workers | None
+) -> None:
+    from s2s_algo.checkpoints.artifact import save_artifact
+    from s2s_algo.training.assembly import assemble
+    from s2s_algo.training.trainer import train
+
     assembled = assemble(
         configuration.hyperparameters,
         configuration.channels,

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 # Two, since the newest one may turn out to be damaged.
 _NEWEST = 2
 
+# Checkpoints at the same time without ``cleanup_old_models``: the newest, the best and the one being written.
+MOST = _NEWEST + 2
+
 
 def to_keep(stored: Sequence[int], best: int) -> set[int]:
     """The newest ones and the best one.
@@ -47,6 +50,11 @@ class Retention:
     last: int = 2
     best: int = 4
     numbers: frozenset[int] = frozenset({20, 40, 80, 160, 240})
+
+    @property
+    def most(self) -> int:
+        """How many checkpoints there are at the same time, the one being written included."""
+        return self.last + self.best + len(self.numbers) + 1
 
     def to_keep(self, evaluated: Sequence[Evaluated], resume: int, best: int) -> set[int]:
         """The updates of the checkpoints to keep.

@@ -21,14 +21,18 @@ from torch import Tensor
 
 from s2s_algo.checkpoints.atomic import TEMPORARY_SUFFIX, new_folder, writing
 from s2s_algo.checkpoints.tensors import load_tensors, save_tensors
-from s2s_algo.errors import ClientError
+from s2s_algo.errors import ClientError, PlatformError
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "model.safetensors"
 _TRAINING_FILE = "training.safetensors"
 _VALUES_FILE = "state.json"
+_FILES = (WEIGHTS_FILE, _TRAINING_FILE, _VALUES_FILE)
 _MANIFEST_FILE = "manifest.json"
+
+# The platform puts it beside a file while it uploads that.
+_UPLOADING = ".sagemaker-uploading"
 _NAME = re.compile(r"checkpoint-(\d{9,})")
 
 
@@ -64,11 +68,34 @@ class CheckpointStore:
             PlatformError: The disk refuses; the checkpoints before are untouched.
         """
         with new_folder(self.folder(updates)) as folder:
-            save_tensors(snapshot.weights, folder / WEIGHTS_FILE)
-            save_tensors(snapshot.training, folder / _TRAINING_FILE)
-            (folder / _VALUES_FILE).write_text(json.dumps(snapshot.values, indent=1), encoding="utf-8")
-            sums = {file.name: _sum(file) for file in sorted(folder.iterdir())}
-            (folder / _MANIFEST_FILE).write_text(json.dumps(sums, indent=1), encoding="utf-8")
+            files = {name: folder / (name + TEMPORARY_SUFFIX) for name in _FILES}
+            save_tensors(snapshot.weights, files[WEIGHTS_FILE])
+            save_tensors(snapshot.training, files[_TRAINING_FILE])
+            files[_VALUES_FILE].write_text(json.dumps(snapshot.values, indent=1), encoding="utf-8")
+            sums = {name: _sum(file) for name, file in files.items()}
+            manifest = folder / (_MANIFEST_FILE + TEMPORARY_SUFFIX)
+            manifest.write_text(json.dumps(sums, indent=1), encoding="utf-8")
+
+    def require_space(self, size: int, copies: int) -> None:
+        """Finds out before hours of work whether the disk has room for the checkpoints of a job.
+
+        Args:
+            size: Bytes of one.
+            copies: How many there will be at the same time, those that are there already included.
+
+        Raises:
+            PlatformError: It has not.
+        """
+        missing = max(0, copies - len(self.stored())) * size
+        with writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.root).free
+        if free < missing:
+            raise PlatformError(
+                f"{copies} checkpoints of {size / 2**20:.0f} MiB need {missing / 2**20:.0f} MiB more, but only "
+                f"{free / 2**20:.0f} MiB are free. Free space, or keep fewer with cleanup_old_models.",
+                where=str(self.root),
+            )
 
     def stored(self) -> list[int]:
         """The updates of all checkpoints, ascending, whole or not."""
@@ -114,12 +141,16 @@ class CheckpointStore:
     def retain(self, keep: Collection[int]) -> None:
         """Removes all checkpoints but some, given by their updates, and what killed runs left half done.
 
+        What is being uploaded stays until the next time.
+
         Raises:
             PlatformError: The disk refuses.
         """
         for updates in sorted(set(self.stored()) - set(keep)):
-            # Renamed first: a half-removed folder must not look like a checkpoint.
             doomed = self.folder(updates)
+            if any(doomed.glob(f"*{_UPLOADING}")):
+                continue
+            # Renamed first: a half-removed folder must not look like a checkpoint.
             grave = doomed.with_name(f"{doomed.name}.removed{TEMPORARY_SUFFIX}")
             with writing(doomed):
                 shutil.rmtree(grave, ignore_errors=True)
@@ -137,7 +168,7 @@ def _problem(folder: Path) -> str | None:
     """Why a folder is not a whole checkpoint."""
     try:
         sums = json.loads((folder / _MANIFEST_FILE).read_text(encoding="utf-8"))
-        for name in (WEIGHTS_FILE, _TRAINING_FILE, _VALUES_FILE):
+        for name in _FILES:
             if sums[name] != _sum(folder / name):
                 return f"{name} differs from its sum in {_MANIFEST_FILE}"
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from s2s_algo.checkpoints.artifact import Artifact
-from s2s_algo.checkpoints.retention import Retention
+from s2s_algo.checkpoints.retention import MOST, Retention
 from s2s_algo.checkpoints.store import CheckpointStore
 from s2s_algo.checkpoints.tensors import fill
 from s2s_algo.data.buckets import Bucket, define_parallel_buckets
@@ -187,6 +187,11 @@ def assemble(
     state, optimizer.updates, schedule_state = workers.broadcast((state, optimizer.updates, schedule.state()))
     schedule.load_state(schedule_state)
     workers.broadcast_tensors([*model.parameters(), *optimizer.state().values()])
+    retention = make_retention(hyperparameters)
+    if workers.is_leader:
+        tensors = [*model.parameters(), *optimizer.state().values()]
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        store.require_space(size, retention.most if retention else MOST)
     job = TrainingJob(
         model=model,
         optimizer=optimizer,
@@ -199,7 +204,7 @@ def assemble(
         stopping=stopping_rule(hyperparameters),
         checkpoints=CheckpointRule(hyperparameters.checkpoint_frequency_num_batches, hyperparameters.save_interval),
         store=store,
-        retention=make_retention(hyperparameters),
+        retention=retention,
         identity=identity,
         host=host,
         seed=hyperparameters.seed,

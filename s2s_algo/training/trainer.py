@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -230,28 +231,51 @@ def save(job: TrainingJob, state: TrainState) -> None:
 
 
 def try_largest_batch(job: TrainingJob) -> None:
-    """Runs the largest batches once without learning from them: a lack of memory shows before hours of work.
+    """Does the largest work once without learning from it: a lack of memory shows before hours of work.
 
     Raises:
-        ClientError: One does not fit.
+        ClientError: A training batch, a validation batch or a search does not fit.
     """
     for largest in job.train_data.largest():
-        try:
+        with _fitting(job, largest):
             job.model.train()
-            with job.precision.context():
-                loss, _ = batch_loss(job.model, job.train_data.collate(largest), job.label_smoothing)
-            loss.backward()
+            batch = job.train_data.collate(largest)
+            if len(batch.source):
+                with job.precision.context():
+                    loss, _ = batch_loss(job.model, batch, job.label_smoothing)
+                loss.backward()
+        for parameter in job.model.parameters():
+            parameter.grad = None
+    job.model.eval()
+    for largest in job.validation_data.largest():
+        with _fitting(job, largest), torch.no_grad(), job.precision.context():
+            batch = job.validation_data.collate(largest)
+            if len(batch.source):
+                batch_loss(job.model, batch)
+    if job.bleu is not None:
+        try:
+            job.bleu.try_out()
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            source, target = largest.bucket
             raise ClientError(
-                f"a batch of {len(largest.pairs)} pairs of up to {source} source and {target} target tokens does not "
-                f"fit in memory. Lower {job.size_limit}, max_seq_len_source, max_seq_len_target or the sizes of the "
-                "model."
+                "translating the longest validation sentences for BLEU does not fit in memory. Lower beam_size, "
+                "max_seq_len_source or the sizes of the model."
             ) from error
-        for parameter in job.model.parameters():
-            parameter.grad = None
+
+
+@contextmanager
+def _fitting(job: TrainingJob, planned: PlannedBatch) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        source, target = planned.bucket
+        raise ClientError(
+            f"a batch of {len(planned.pairs)} pairs of up to {source} source and {target} target tokens does not "
+            f"fit in memory. Lower {job.size_limit}, max_seq_len_source, max_seq_len_target or the sizes of the model."
+        ) from error
 
 
 def _watch(job: TrainingJob, progress: Progress, what: str, done: int, total: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -56,6 +56,12 @@ class BleuSample:
     sources: Sequence[Sequence[int]]
     references: Sequence[str]
     translator: Translator
+
+    def try_out(self) -> None:
+        """Takes the first steps of translating the longest sentences, which need about as much memory as all steps."""
+        self.translator.model.eval()
+        options = replace(self.translator.options, max_output_length=2)
+        self.translator.translate(self.sources[-_BLEU_SLICE:], options)
 
     def score(self, workers: Workers, watch: Watch) -> float:
         """Corpus BLEU, 0 to 1, of the model as it is now; logs sacreBLEU's signature.
