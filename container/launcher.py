@@ -8,14 +8,22 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from container.failure import report
 from container.paths import Paths
 from container.resources import Resources
+from container.signals import StopSignal
 from container.threads import WAIT_AWAKE_BRIEFLY, thread_settings
 from s2s_algo.errors import AlgorithmError, ClientError, PlatformError, S2SError
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing import ProcessFailure
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +34,14 @@ _SHUTDOWN_SECONDS = 110
 # Hosts of a job do not start at the same moment.
 _JOIN_SECONDS = 1800
 
+_CODES = (ClientError.exit_code, AlgorithmError.exit_code, PlatformError.exit_code)
+
+# What the processes find in their environment: the folder that they share, and whether to stop at once.
 SCRATCH_VARIABLE = "S2S_WORKER_SCRATCH"
+STOP_VARIABLE = "S2S_WORKER_STOP"
 
 
-def launch(paths: Paths, resources: Resources, processes: int, scratch: Path) -> int:
+def launch(paths: Paths, resources: Resources, processes: int, scratch: Path, stop: StopSignal, begun: bool) -> int:
     """Trains with several processes; returns the exit code.
 
     Args:
@@ -37,8 +49,14 @@ def launch(paths: Paths, resources: Resources, processes: int, scratch: Path) ->
         resources: The hosts, this one among them.
         processes: On each host.
         scratch: A folder that the processes of this host share.
+        stop: Listens already.
+        begun: Whether there may be a model already, which the processes have to export even if they shall stop at once.
+
+    Raises:
+        StopRequested: Before the processes began.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -61,18 +79,25 @@ def launch(paths: Paths, resources: Resources, processes: int, scratch: Path) ->
         max_restarts=0,
         shutdown_timeout=_SHUTDOWN_SECONDS,
         signals_to_handle="SIGTERM,SIGINT",
+        logs_specs=DefaultLogsSpecs(str(scratch / "logs")),  # a folder that stays empty
     )
     logger.info("Training with %d processes on each of %d hosts", processes, hosts)
+    # From when the processes are started on, torch listens to signals and passes them on.
+    if begun:
+        _remember_for_processes(stop)
+    else:
+        stop.interrupt()
     try:
         elastic_launch(config, sys.executable)("-m", "container.worker")
     except SignalException:
-        # The processes were told as well, and had the time to save what they learnt.
-        return _outcome(scratch)
+        return _outcome(paths, scratch)
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        return _report_lost(paths, resources, rank, failure.exitcode, scratch)
+        return _report_failures(paths, resources, error.failures, scratch)
     except Exception as error:
         return report(_unreachable(error, resources) if hosts > 1 else error, paths.failure)
+    finally:
+        stop.defer()
+        stop.install()
     return 0
 
 
@@ -84,37 +109,78 @@ def local_gpus() -> int:
 
 
 def outcome_file(scratch: Path, local_rank: int) -> Path:
-    """Where a process leaves its exit code."""
+    """Where a process leaves its exit code; it is empty until then, and there as soon as the process hears signals."""
     return scratch / f"exit-code-{local_rank}"
 
 
 def failure_file(scratch: Path, local_rank: int) -> Path:
-    """Where a process says why it failed, for the launcher to choose the one that failed first."""
+    """Where a process says why it failed, unless it only lost another one."""
     return scratch / f"failure-{local_rank}"
 
 
-def _outcome(scratch: Path) -> int:
-    try:
-        return int(outcome_file(scratch, 0).read_text())
-    except (OSError, ValueError):
-        logger.error("A training process did not end in time after the signal.")
-        return PlatformError.exit_code
+def _remember_for_processes(stop: StopSignal) -> None:
+    def remember(*_: object) -> None:
+        os.environ[STOP_VARIABLE] = "1"
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, remember)
+    if stop.requested:
+        remember()
 
 
-def _report_lost(paths: Paths, resources: Resources, rank: int, code: int, scratch: Path) -> int:
-    """Tells of the process that failed first: by its own words, or if it has left none, that it is gone."""
-    said = failure_file(scratch, rank % max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-    if code in (ClientError.exit_code, AlgorithmError.exit_code, PlatformError.exit_code) and said.exists():
-        paths.failure.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(said, paths.failure)
-        return code
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    hint = " The machine may have run out of memory: lower batch_size or use a larger one." if code == -9 else ""
-    error: S2SError = PlatformError(
-        f"training process {rank} on host {resources.current_host} {how}.{hint} Start the job again: it goes on from "
-        "its last checkpoint."
+def _outcome(paths: Paths, scratch: Path) -> int:
+    """How the processes ended after a signal, of which they were told as well."""
+    file = outcome_file(scratch, 0)
+    if not file.exists():
+        logger.info("Stopped by a signal before the first update: there is no model to save.")
+        return 0
+    # They have ended by now, unless a second signal came and nobody waited for them.
+    deadline = time.monotonic() + _SHUTDOWN_SECONDS
+    while not (code := file.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if not code:
+        return report(PlatformError("a training process did not end in time after the signal to stop"), paths.failure)
+    if (said := failure_file(scratch, 0)).exists():
+        _repeat(said, paths)
+    return int(code)
+
+
+def _report_failures(paths: Paths, resources: Resources, failures: Mapping[int, ProcessFailure], scratch: Path) -> int:
+    """Tells of the process that failed first: by its own words, or if it has left none, that it is gone.
+
+    Args:
+        paths: Of the job.
+        resources: The hosts.
+        failures: By rank, of the processes of this host.
+        scratch: Where they have left their words.
+    """
+    for rank in sorted(failures, key=lambda rank: (failures[rank].timestamp, rank)):
+        failure = failures[rank]
+        code, said = failure.exitcode, failure_file(scratch, failure.local_rank)
+        if said.exists():
+            _repeat(said, paths)
+            return code if code in _CODES else PlatformError.exit_code
+        if code == PlatformError.exit_code:
+            continue  # it lost another one
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        hint = " The machine may have run out of memory: lower batch_size or use a larger one." if code == -9 else ""
+        error: S2SError = PlatformError(
+            f"training process {rank} on host {resources.current_host} {how}.{hint} Start the job again: it goes on "
+            "from its last checkpoint."
+        )
+        return report(error, paths.failure)
+    return report(
+        PlatformError(
+            "training processes on another host are gone; its log says why. Start the job again: it goes on from its "
+            "last checkpoint."
+        ),
+        paths.failure,
     )
-    return report(error, paths.failure)
+
+
+def _repeat(said: Path, paths: Paths) -> None:
+    paths.failure.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(said, paths.failure)
 
 
 def _unreachable(error: Exception, resources: Resources) -> S2SError:

@@ -9,10 +9,14 @@ from s2s_algo.training.stopping import StopRequested, stop_if
 
 
 class StopSignal:
-    """Turns the signals into ``StopRequested``: at once while nothing can be lost, later at the next safe moment."""
+    """Turns the signals into ``StopRequested``: at once while nothing can be lost, later at the next safe moment.
 
-    def __init__(self) -> None:
-        self._requested = False
+    Args:
+        requested: Whether one came before.
+    """
+
+    def __init__(self, requested: bool = False) -> None:
+        self._requested = requested
         self._deferred = True
 
     def install(self) -> None:

@@ -47,14 +47,14 @@ def _train(paths: Paths, stop: StopSignal) -> int:
     _ensure_writable(paths.model)
     if checkpoints is not None:
         _ensure_writable(checkpoints)
-    begun = checkpoints is not None and any(checkpoints.iterdir())
+    begun = checkpoints is not None and any(checkpoints.glob("checkpoint-*"))
     if not begun and any(paths.model.iterdir()):
         logger.warning("%s is not empty: what is there may belong to another job until this one is done", paths.model)
     with tempfile.TemporaryDirectory(prefix="s2s-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
         processes = configuration.hyperparameters.processes or local_gpus() or 1
         if processes * len(configuration.resources.hosts) > 1:
-            return launch(paths, configuration.resources, processes, scratch)
+            return launch(paths, configuration.resources, processes, scratch, stop, begun)
         for name, value in thread_settings(WAIT_AWAKE_BRIEFLY).items():
             os.environ.setdefault(name, value)
         work(configuration, paths, stop, scratch, workers=None)

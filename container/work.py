@@ -38,7 +38,7 @@ def work(configuration: Configuration, paths: Paths, stop: StopSignal, scratch: 
 
     # Not before: libraries swallow exceptions while they are imported. And not at all if there may be a model already,
     # which has to be loaded before it can be exported, or if others wait for this process.
-    begun = configuration.checkpoints is not None and any(configuration.checkpoints.iterdir())
+    begun = configuration.checkpoints is not None and any(configuration.checkpoints.glob("checkpoint-*"))
     if not begun and workers is None:
         stop.interrupt()
     with contextlib.ExitStack() as held:
@@ -52,6 +52,7 @@ def _train(
 ) -> None:
     from s2s_algo.checkpoints.artifact import save_artifact
     from s2s_algo.training.assembly import assemble
+    from s2s_algo.training.reporting.reporter import Outputs
     from s2s_algo.training.trainer import train
 
     assembled = assemble(
@@ -63,6 +64,7 @@ def _train(
         host=configuration.resources.current_host,
         stop_requested=lambda: stop.requested,
         workers=workers,
+        outputs=Outputs(paths.output_data, paths.tensorboard, artifact=paths.model),
     )
     stop.defer()
     try:
@@ -71,7 +73,8 @@ def _train(
         if not assembled.state.updates:
             raise
         logger.info("Stopped by a signal after %d updates.", assembled.state.updates)
-    except Exception:
+    except Exception as error:
+        assembled.job.reporter.finished(assembled.state, f"Failed: {error}")
         # Whatever went wrong, what was learnt before is still good.
         if assembled.state.best_updates and assembled.job.workers.is_leader:
             with contextlib.suppress(Exception):  # the first error is the one to report

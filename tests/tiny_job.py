@@ -25,8 +25,11 @@ from s2s_algo.training import trainer
 from s2s_algo.training.assembly import Assembled, assemble
 from s2s_algo.training.data import BatchSource
 from s2s_algo.training.loss import Totals
+from s2s_algo.training.precision import Precision
+from s2s_algo.training.reporting.reporter import Outputs
 from s2s_algo.training.trainer import train
 from s2s_algo.training.validation import Watch
+from s2s_algo.training.workers import Workers
 
 Pairs = Sequence[tuple[Sequence[int], Sequence[int]]]
 
@@ -105,6 +108,8 @@ def assemble_job(
     vocabularies: tuple[Vocabulary, Vocabulary] = (SOURCE_VOCABULARY, TARGET_VOCABULARY),
     model: Path | None = None,
     stop_requested: Callable[[], bool] = never,
+    workers: Workers | None = None,
+    outputs: Outputs | None = None,
 ) -> Assembled:
     """A job in a folder; assembled again in the same folder, it goes on from its checkpoints there.
 
@@ -116,6 +121,8 @@ def assemble_job(
         vocabularies: Source and target.
         model: The model channel.
         stop_requested: Asked wherever a job may be stopped.
+        workers: Who trains together; by default this process alone.
+        outputs: Where reports go; by default there are none.
     """
     raw = raw or {}
     tiny = {name: value for name, value in TINY.items() if name not in [TAKES_THE_PLACE_OF.get(other) for other in raw]}
@@ -128,6 +135,8 @@ def assemble_job(
         checkpoints=folder / "checkpoints",
         host="algo-1",
         stop_requested=stop_requested,
+        workers=workers,
+        outputs=outputs,
     )
 
 
@@ -165,7 +174,7 @@ def script_validation(
     """Makes up what validation finds at the checkpoints to come; the last value stays."""
     found = itertools.count()
 
-    def evaluate(model: Seq2Seq, data: BatchSource, watch: Watch) -> Totals:
+    def evaluate(model: Seq2Seq, data: BatchSource, precision: Precision, workers: Workers, watch: Watch) -> Totals:
         checkpoint = next(found)
         perplexity = perplexities[min(checkpoint, len(perplexities) - 1)] if perplexities else 2.0
         accuracy = accuracies[min(checkpoint, len(accuracies) - 1)] if accuracies else 0.5

@@ -20,7 +20,7 @@ from s2s_algo.checkpoints.tensors import fill
 from s2s_algo.data.buckets import Bucket, define_parallel_buckets
 from s2s_algo.data.channels import Channels, RecordChannel
 from s2s_algo.data.chunking import chunked, require_equal_sides
-from s2s_algo.data.corpus import Corpus, build_corpus, open_corpus
+from s2s_algo.data.corpus import Corpus, Sequences, build_corpus, open_corpus
 from s2s_algo.data.ordering import Ordering
 from s2s_algo.data.plans import BatchPlan, BucketPlan, TokenPlan
 from s2s_algo.data.statistics import LengthStatistics, length_statistics, pooled
@@ -46,6 +46,8 @@ from s2s_algo.training.metrics import METRICS
 from s2s_algo.training.optimizers import OptimizerConfig, build_optimizer
 from s2s_algo.training.precision import Precision
 from s2s_algo.training.preconditions import check_beam
+from s2s_algo.training.reporting.build import make_reporter
+from s2s_algo.training.reporting.reporter import Outputs
 from s2s_algo.training.schedules import InverseSquareRoot, InverseTime, PlateauReduce, Schedule
 from s2s_algo.training.snapshot import JobIdentity, restore
 from s2s_algo.training.state import TrainState
@@ -106,6 +108,7 @@ def assemble(
     host: str,
     stop_requested: Callable[[], bool],
     workers: Workers | None = None,
+    outputs: Outputs | None = None,
 ) -> Assembled:
     """Builds all parts of a job and resumes it if there is a checkpoint.
 
@@ -118,6 +121,7 @@ def assemble(
         host: Name of this machine in the metric lines.
         stop_requested: Whether the job shall end.
         workers: Who trains together; by default this process alone.
+        outputs: Where its reports go; by default there are none.
 
     Raises:
         ClientError: The data, or a checkpoint of another job.
@@ -165,7 +169,7 @@ def assemble(
             longest,
         )
     translator = Translator(model, source_vocabulary, target_vocabulary, inference)
-    bleu = _bleu(hyperparameters, validation_full, translator)
+    bleu = _bleu(hyperparameters, validation_full, translator, workers, validation_is_shard)
     logger.info("Early stopping by optimizing '%s'", hyperparameters.optimized_metric)
     # (5) The checkpoint to go on from.
     store = CheckpointStore(checkpoints)
@@ -214,6 +218,18 @@ def assemble(
         precision=Precision.choose(hyperparameters.precision, device),
         workers=workers,
         check_stop=lambda: stop_if(workers.any(stop_requested())),
+        reporter=make_reporter(
+            outputs,
+            workers=workers,
+            identity=identity,
+            optimized=METRICS[hyperparameters.optimized_metric],
+            train_data=train_data,
+            validation_data=validation_data,
+            validation=validation_full,
+            translator=translator,
+            schedule=schedule,
+            seed=hyperparameters.seed,
+        ),
     )
     return Assembled(job, state, hyperparameters, source_vocabulary, target_vocabulary, inference)
 
@@ -460,11 +476,15 @@ def _truncate(corpus: Corpus, name: str, hyperparameters: Hyperparameters) -> Co
     return truncated
 
 
-def _bleu(hyperparameters: Hyperparameters, validation: Corpus, translator: Translator) -> BleuSample | None:
+def _bleu(
+    hyperparameters: Hyperparameters, validation: Corpus, translator: Translator, workers: Workers, is_shard: bool
+) -> BleuSample | None:
     """The sample for BLEU if BLEU is wanted; -1, or 0 with BLEU optimised, is the whole channel."""
     size = hyperparameters.bleu_sample_size
     if size == 0 and hyperparameters.optimized_metric != "bleu":
         return None
+    if is_shard:
+        validation = _of_all_machines(validation, workers)
     return draw_sample(validation, size if size > 0 else None, hyperparameters.seed, translator)
 
 
@@ -475,6 +495,17 @@ def _statistics(corpus: Corpus, workers: Workers, is_shard: bool) -> LengthStati
     # Every process of a machine has the same numbers, so that each machine counts once per process it has.
     all_own = workers.gather((own, len(corpus) / workers.local_size))
     return pooled([statistics for statistics, _ in all_own], [weight for _, weight in all_own])
+
+
+def _of_all_machines(corpus: Corpus, workers: Workers) -> Corpus:
+    """The corpora of all machines in one, in memory."""
+    sides = []
+    for side in (corpus.source, corpus.target):
+        own = [side[pair] for pair in range(len(side))] if workers.leads_host else []
+        together = [tokens for tokens_of_one in workers.gather(own) for tokens in tokens_of_one]
+        offsets = np.cumsum([0, *map(len, together)], dtype=np.int64)
+        sides.append(Sequences.joined(np.concatenate(together), offsets))
+    return Corpus(*sides)
 
 
 def _digest_of_all(corpus: Corpus, workers: Workers, is_shard: bool) -> str:

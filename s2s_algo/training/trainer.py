@@ -23,7 +23,8 @@ from s2s_algo.training.loss import Totals, batch_loss
 from s2s_algo.training.metrics import METRICS, Metric, MetricName
 from s2s_algo.training.optimizers import Optimizer
 from s2s_algo.training.precision import Precision
-from s2s_algo.training.progress import Progress
+from s2s_algo.training.progress import Progress, terminal_bar
+from s2s_algo.training.reporting.reporter import Reporter
 from s2s_algo.training.schedules import Schedule
 from s2s_algo.training.snapshot import JobIdentity, take_snapshot
 from s2s_algo.training.state import TrainState
@@ -57,6 +58,7 @@ class TrainingJob:
         precision: Of forward passes.
         workers: Who trains together.
         check_stop: Raises ``StopRequested`` when the job shall end now, in all workers at the same call.
+        reporter: Shows people how it goes.
     """
 
     model: Seq2Seq
@@ -80,6 +82,7 @@ class TrainingJob:
     precision: Precision
     workers: Workers
     check_stop: Callable[[], None]
+    reporter: Reporter
 
 
 def train(job: TrainingJob, state: TrainState) -> None:
@@ -95,7 +98,9 @@ def train(job: TrainingJob, state: TrainState) -> None:
     """
     logger.info("Training started.")
     try_largest_batch(job)
-    progress = Progress(state, job.stopping, job.shown_metric)
+    job.reporter.started(state)
+    bar = terminal_bar(state) if job.workers.is_leader else None
+    progress = Progress(state, job.stopping, job.shown_metric, bar=bar)
     if state.evaluated_updates < state.updates and job.checkpoints.is_due(state):
         checkpoint(job, state, progress)  # it was about to be made when the job was stopped
     plan: list[PlannedBatch] = []
@@ -110,6 +115,7 @@ def train(job: TrainingJob, state: TrainState) -> None:
             if state.position == len(plan):
                 state.epoch, state.position = state.epoch + 1, 0
             progress.updated(state, totals.tokens, len(plan))
+            job.reporter.updated(state, totals)
             if job.checkpoints.is_due(state):
                 checkpoint(job, state, progress)
             reason = job.stopping.reason(state)
@@ -118,7 +124,10 @@ def train(job: TrainingJob, state: TrainState) -> None:
     except StopRequested:
         if state.updates != state.saved_updates:
             save(job, state)
+        job.reporter.finished(state, "Stopped by a signal.")
         raise
+    finally:
+        progress.close()
     logger.info("%s", reason)
     logger.info(
         "Training finished. Best checkpoint: %d. Best validation %s: %.6f",
@@ -126,6 +135,7 @@ def train(job: TrainingJob, state: TrainState) -> None:
         job.optimized.name,
         state.best_score,
     )
+    job.reporter.finished(state, reason)
 
 
 def update(job: TrainingJob, state: TrainState, planned: PlannedBatch) -> Totals:
@@ -218,6 +228,7 @@ def checkpoint(job: TrainingJob, state: TrainState, progress: Progress) -> None:
     job.schedule.after_checkpoint(improved)
     state.checkpoint, state.evaluated_updates, state.totals = number, state.updates, Totals()
     save(job, state)
+    job.reporter.evaluated(state)
     progress.resumed()
 
 

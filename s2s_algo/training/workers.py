@@ -6,6 +6,7 @@ them, so they cost nothing there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
+
+from s2s_algo.errors import LostWorkerError
+from s2s_algo.memory import is_out_of_memory
 
 _Value = TypeVar("_Value")
 _Item = TypeVar("_Item")
@@ -70,7 +74,8 @@ class Workers:
         if self.size == 1:
             return list(numbers)
         summed = torch.tensor(numbers, dtype=torch.float64, device=self.device)
-        distributed.all_reduce(summed)
+        with _together():
+            distributed.all_reduce(summed)
         return summed.tolist()
 
     def any(self, flag: bool) -> bool:
@@ -92,7 +97,8 @@ class Workers:
             gradients.append(parameter.grad)
         for piece in _pieces(gradients):
             together = torch.cat([gradient.flatten() for gradient in piece])
-            distributed.all_reduce(together)
+            with _together():
+                distributed.all_reduce(together)
             parts = together.split([gradient.numel() for gradient in piece])
             torch._foreach_copy_(piece, [part.view_as(gradient) for part, gradient in zip(parts, piece, strict=True)])
 
@@ -101,13 +107,14 @@ class Workers:
         if self.size == 1:
             return value
         box: list[_Value] = [value]
-        distributed.broadcast_object_list(box, src=0)
+        with _together():
+            distributed.broadcast_object_list(box, src=0)
         return box[0]
 
     def broadcast_tensors(self, tensors: Sequence[Tensor]) -> None:
         """Overwrites tensors with the leader's."""
         if self.size > 1:
-            with torch.no_grad():
+            with torch.no_grad(), _together():
                 for tensor in tensors:
                     distributed.broadcast(tensor, src=0)
 
@@ -116,7 +123,8 @@ class Workers:
         if self.size == 1:
             return [value]
         values: list[_Value | None] = [None] * self.size
-        distributed.all_gather_object(values, value)
+        with _together():
+            distributed.all_gather_object(values, value)
         return values  # type: ignore[return-value]  # all places are filled now
 
 
@@ -132,6 +140,18 @@ def joined(rank: int, size: int, local_rank: int, local_size: int) -> Iterator[W
         yield Workers(device, rank, size, local_rank, local_size)
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Encloses what all workers do at the same time: it fails if one of them is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        reason = re.sub(r"^\[.*?\] ", "", str(error)).split(". ")[0].splitlines()[0]  # without lines of source code
+        raise LostWorkerError(f"this training process lost another one ({reason})") from error
 
 
 def _part(items: Sequence[_Item], rank: int, size: int) -> Sequence[_Item]:

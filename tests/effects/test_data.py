@@ -22,14 +22,15 @@ def scores(assembled):
 
 
 def watch_batches(monkeypatch):
-    """Lists the batches of updates and of validation as they are used; the trial of the largest one is among them."""
+    """Lists the batches of updates and of validation as they are used; the trial of the largest ones is among them."""
     seen = {"training": [], "validation": []}
     for name, module in (("training", trainer), ("validation", validation)):
         real = module.batch_loss
 
-        def spy(model, batch, name=name, real=real):
-            seen[name].append(batch)
-            return real(model, batch)
+        def spy(model, batch, *smoothing, name=name, real=real):
+            if model.training == (name == "training"):
+                seen[name].append(batch)
+            return real(model, batch, *smoothing)
 
         monkeypatch.setattr(module, "batch_loss", spy)
     return seen

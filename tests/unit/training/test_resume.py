@@ -4,7 +4,6 @@ import logging
 import shutil
 
 import pytest
-import torch
 
 from s2s_algo.errors import ClientError
 from s2s_algo.training.stopping import StopRequested
