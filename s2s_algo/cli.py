@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -128,7 +130,8 @@ def _values(translation: Any) -> dict[str, Any]:
     return {
         "translation": translation.text,
         "tokens": list(translation.tokens),
-        "score": translation.score,
+        # JSON has no infinity, which an imported model may give to an empty translation.
+        "score": translation.score if math.isfinite(translation.score) else None,
         "attention": translation.attention.tolist(),
     }
 
@@ -154,8 +157,10 @@ def import_(model: Path, output: Path) -> None:
     from s2s_algo.checkpoints.artifact import save_artifact
     from s2s_algo.legacy.importer import import_model
 
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+    if os.path.lexists(output) and not (output.is_dir() and not any(output.iterdir())):
         raise click.UsageError(f"{output} is there already. Name a folder that is new or empty.")
+    if any(parent.exists() and not parent.is_dir() for parent in output.absolute().parents):
+        raise click.UsageError(f"{output} would lie in a file. Name a folder that is new or empty.")
     artifact = import_model(model)
     save_artifact(artifact, output)
     click.echo(f"{artifact.training['imported_from']} model written to {output}")

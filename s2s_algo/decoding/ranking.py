@@ -14,10 +14,12 @@ rule                               a hypothesis that can go on         one that 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from s2s_algo.model.inference import RankingRule
@@ -78,7 +80,7 @@ class Ranking:
             tokens: int64 [B, K], generated tokens, ``</s>`` included.
         """
         without_eos = self.rule == "normalized_at_end_without_eos"
-        return cost / self.penalty((tokens - int(without_eos)).to(cost.dtype))
+        return (cost / self.penalty((tokens - int(without_eos)).to(cost.dtype))).nan_to_num(torch.inf, torch.inf)
 
     def joined(self, pieces: Sequence[PieceScore]) -> float:
         """The score of a translation from those of its pieces, each weighted with its length.
@@ -92,4 +94,5 @@ class Ranking:
         last = pieces[-1].tokens if with_eos else pieces[-1].words
         total = int(with_bos) + sum(piece.words for piece in pieces[:-1]) + last
         weighted = (piece.score * self.penalty(float(n)) for piece, n in zip(pieces, lengths, strict=True))
-        return sum(weighted) / self.penalty(float(total))
+        whole = self.penalty(float(total))
+        return sum(weighted) / whole if whole else math.inf

@@ -113,7 +113,8 @@ class Translator:
         """The pieces of a source that are translated on their own; none for an empty source."""
         end = [self.source_vocabulary.eos_id] if self.inference.source_eos else []
         size = max(1, self.inference.limits.max_input_length - len(end))
-        return ([*source[start : start + size], *end] for start in range(0, len(source), size))
+        starts = range(0, min(len(source), size) if self.inference.cuts_sources else len(source), size)
+        return ([*source[start : start + size], *end] for start in starts)
 
     def _search_all(self, pieces: Sequence[Sequence[int]], options: SearchOptions) -> list[list[Hypothesis]]:
         """Searches pieces in batches of similar length; answers in the order of the pieces."""

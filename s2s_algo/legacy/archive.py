@@ -117,7 +117,9 @@ def open_archive(path: Path) -> Iterator[Archive]:
         with _opened(path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             yield Archive(tar, stream)
     except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile, ValueError) as error:
-        raise ClientError(f"not a readable tar.gz ({shown(str(error))}). {_MEND}") from error
+        raise ClientError(
+            f"not a readable tar.gz ({shown(str(error))}); other compressions, such as bz2, are not read. {_MEND}"
+        ) from error
 
 
 @contextmanager
@@ -201,5 +203,7 @@ def _inside(name: str, path: str, start: PurePosixPath = PurePosixPath()) -> Pur
             parts.append(part)
     # Even a name that comes back in is none that a tool writes.
     if escapes or (".." in PurePosixPath(path).parts and path == name):
-        raise ClientError(f"entry {shown(name)} leads out of the archive. {_MEND}")
+        raise ClientError(
+            f"entry {shown(name)} leads out of the archive. Pack the folder again: tar -czhf model.tar.gz -C FOLDER ."
+        )
     return PurePosixPath(*parts)

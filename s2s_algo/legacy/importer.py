@@ -54,7 +54,10 @@ _LONGEST_ENTRY = 1024  # bytes, on average
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
-_GIVE_MODEL = "Give the folder of a model that was trained with Sockeye 1, or a tar.gz of it."
+_GIVE_MODEL = (
+    "Give the folder of a model that was trained with Sockeye 1, or a tar.gz of it; a model of s2s, which has a "
+    "config.json, needs no import."
+)
 
 
 def is_sockeye_folder(folder: Path) -> bool:
@@ -104,7 +107,7 @@ def _only(names: Collection[str] | Iterator[str]) -> str:
     """The one folder that holds a model."""
     found = list(names)
     if not found:
-        raise ClientError(f"neither it nor a folder in it holds a file {CONFIG}. {_GIVE_MODEL}")
+        raise ClientError(f"neither it nor a folder directly in it holds a file {CONFIG}. {_GIVE_MODEL}")
     if len(found) > 1:
         raise ClientError(f"holds several models, in {', '.join(found[:5])}. Give one of them.")
     return found[0]

@@ -66,6 +66,7 @@ def inference_config(version: Version, facts: LengthFacts) -> InferenceConfig:
         ),
         ranking=_ranking(version),
         source_eos=facts.source_with_eos,
+        cuts_sources=version < (1, 8, 1),
     )
 
 

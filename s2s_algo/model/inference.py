@@ -18,6 +18,8 @@ class InferenceConfig(BaseModel):
     Attributes:
         ranking: How hypotheses are compared; new models have ``normalized``, imported ones what their version did.
         source_eos: Whether the model learnt with ``</s>`` at the end of every source, as some imported ones did.
+        cuts_sources: Whether a source that is too long loses its end, as in old imported models, instead of being
+            translated in pieces.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -28,3 +30,4 @@ class InferenceConfig(BaseModel):
     limits: LengthLimits
     ranking: RankingRule = "normalized"
     source_eos: bool = False
+    cuts_sources: bool = False

@@ -91,9 +91,6 @@ def _hyperparameters(config: ModelConfig) -> dict[str, object]:
         if part.type == "rnn":
             values["rnn_cell_type"] = part.cell_type
             values["rnn_num_hidden"] = part.num_hidden
-            values["rnn_residual_connections"] = part.residual
-            if part.residual:
-                values["rnn_first_residual_layer"] = part.first_residual_layer
         else:
             values["cnn_num_hidden"] = part.num_hidden
             values["cnn_activation_type"] = part.activation
@@ -111,6 +108,17 @@ def _hyperparameters(config: ModelConfig) -> dict[str, object]:
             values["rnn_attention_num_hidden"] = decoder.attention.num_hidden
         if decoder.num_layers > 1:
             values["rnn_attention_in_upper_layers"] = decoder.attention_in_upper_layers
+    first_residual = {
+        side: max(part.first_residual_layer, 2)  # layer 1 never has one
+        for side, part in (("encoder", encoder), ("decoder", decoder))
+        if part.type == "rnn" and part.residual and part.first_residual_layer <= part.num_layers > 1
+    }
+    values["rnn_residual_connections"] = bool(first_residual)
+    if len(set(first_residual.values())) == 1:
+        (values["rnn_first_residual_layer"],) = set(first_residual.values())
+    elif first_residual:
+        # Models of Sockeye 1.0 to 1.4; no job has such a one.
+        values["rnn_first_residual_layer"] = " and ".join(f"{n} in the {side}" for side, n in first_residual.items())
     return values
 
 

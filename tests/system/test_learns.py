@@ -182,7 +182,7 @@ def test_every_model_learns_every_task(task, name, seed, tmp_path, capsys):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_model_of_the_day_learns_each_task(task, seed, tmp_path, capsys):
-    # Sixteen days see all models learn both tasks; each day one task has a recurrent model, the other a newer one.
+    # Sixteen days see all models learn both tasks; each day one task has an rnn-rnn model, the other has convolutions.
     day = datetime.datetime.now(datetime.UTC).toordinal()
     name = list(MODELS)[(day + len(MODELS) // 2 * list(TASKS).index(task)) % len(MODELS)]
     check_that_it_learns(task, name, seed, tmp_path, capsys)

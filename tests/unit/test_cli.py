@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
-from s2s_algo.checkpoints.artifact import Artifact, save_artifact
+from s2s_algo.checkpoints.artifact import Artifact, load_artifact, save_artifact
 from s2s_algo.cli import main
 from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
 from s2s_algo.decoding.translator import Translator
@@ -300,12 +302,28 @@ def test_import_takes_an_archive_and_writes_nothing_beside_the_output(tmp_path, 
     }
 
 
+def test_a_score_that_json_cannot_hold_is_null(model, tmp_path):
+    artifact = load_artifact(model)
+    with torch.no_grad():
+        artifact.model.output_layer.bias[3] = 100  # it ends before it has begun
+    inference = artifact.inference.model_copy(update={"ranking": "normalized_at_end_without_eos"})
+    save_artifact(replace(artifact, inference=inference), tmp_path)
+    (line,) = translate(tmp_path, "w4 w5\n", "--json", "--beam-size", "1")
+    answer = json.loads(line, parse_constant=pytest.fail)
+    assert (answer["translation"], answer["score"]) == ("", None)
+
+
 def test_import_overwrites_nothing(model, tmp_path):
     result = run("import", SOCKEYE, "-o", model)
     assert result.exit_code == 2
     assert f"{model} is there already. Name a folder that is new or empty." in result.stderr
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert f"{tmp_path / 'link'} is there already" in run("import", SOCKEYE, "-o", tmp_path / "link").stderr
     (tmp_path / "file").write_text("mine")
     assert run("import", SOCKEYE, "-o", tmp_path / "file").exit_code == 2
+    result = run("import", SOCKEYE, "-o", tmp_path / "file" / "deeper")
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'file' / 'deeper'} would lie in a file. Name a folder that is new or empty." in result.stderr
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -313,8 +331,9 @@ def test_import_of_something_else_is_an_error_and_leaves_no_output(model, tmp_pa
     result = run("import", model, "-o", tmp_path / "out")
     assert result.exit_code == 2
     assert result.stderr == (
-        f"ClientError: {model}: neither it nor a folder in it holds a file config. Give the folder of a model that "
-        "was trained with Sockeye 1, or a tar.gz of it.\n"
+        f"ClientError: {model}: neither it nor a folder directly in it holds a file config. Give the folder of a model "
+        "that was trained with Sockeye 1, or a tar.gz of it; a model of s2s, which has a config.json, needs no "
+        "import.\n"
     )
     assert not (tmp_path / "out").exists()
 

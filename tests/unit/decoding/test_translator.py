@@ -275,3 +275,43 @@ def test_a_loaded_artifact_translates_as_its_configuration_says(translator, tmp_
     expected = translator.translate(SOURCES, loaded.options)
     for ours, other in zip(loaded.translate(SOURCES), expected, strict=True):
         close(ours, other)
+
+
+# Habits of imported models
+
+
+def habitual(translator, **habits):
+    """The same model with other habits."""
+    inference = translator.inference.model_copy(update=habits)
+    return Translator(translator.model, translator.source_vocabulary, translator.target_vocabulary, inference)
+
+
+def test_a_model_that_cuts_its_sources_translates_their_beginnings(translator):
+    (ours,) = habitual(translator, cuts_sources=True).translate([LONG])
+    (beginning,) = translator.translate([LONG[:LONGEST]])
+    assert ours.token_ids == beginning.token_ids
+    assert ours.score == pytest.approx(beginning.score, abs=1e-5)
+    assert ours.attention.shape == (len(ours.tokens), len(LONG))
+    np.testing.assert_allclose(ours.attention[:, :LONGEST], beginning.attention, atol=1e-5)
+    assert not ours.attention[:, LONGEST:].any()
+
+
+def test_a_source_may_be_ended_for_a_model_that_expects_it(translator):
+    ending = habitual(translator, source_eos=True)
+    (ours,) = ending.translate([[5, 6, 7]])
+    (by_hand,) = translator.translate([[5, 6, 7, EOS]])
+    assert (ours.token_ids, ours.score) == (by_hand.token_ids, pytest.approx(by_hand.score, abs=1e-5))
+    np.testing.assert_allclose(ours.attention, by_hand.attention[:, :3], atol=1e-5)
+    assert (by_hand.attention[:, 3] > 0).any()
+
+
+def test_each_piece_is_ended_and_its_column_stays(translator):
+    (ours,) = habitual(translator, source_eos=True).translate([LONG])
+    row = column = 0
+    for start in range(0, len(LONG), LONGEST - 1):
+        (piece,) = translator.translate([[*LONG[start : start + LONGEST - 1], EOS]])
+        block = piece.attention[:, : max(0, len(LONG) - column)]
+        rows = slice(row, row + len(piece.tokens))
+        np.testing.assert_allclose(ours.attention[rows, column : column + LONGEST], block, atol=1e-5)
+        row, column = row + len(piece.tokens), column + LONGEST
+    assert row == len(ours.tokens)

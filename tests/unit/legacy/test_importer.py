@@ -50,8 +50,8 @@ def test_a_folder_of_several_models_is_refused(folder):
 
 def test_a_folder_without_model_is_refused(tmp_path):
     assert error_of(tmp_path) == (
-        "neither it nor a folder in it holds a file config. Give the folder of a model that was trained with Sockeye "
-        "1, or a tar.gz of it."
+        "neither it nor a folder directly in it holds a file config. Give the folder of a model that was trained with "
+        "Sockeye 1, or a tar.gz of it; a model of s2s, which has a config.json, needs no import."
     )
 
 
@@ -131,7 +131,7 @@ def test_a_pipe_is_no_file(name, folder):
     (folder / name).unlink()
     os.mkfifo(folder / name)
     if name == "config":
-        assert error_of(folder).startswith("neither it nor a folder in it holds a file config")
+        assert error_of(folder).startswith("neither it nor a folder directly in it holds a file config")
     else:
         assert error_of(folder).startswith(f"file {name}: is no regular file")
 

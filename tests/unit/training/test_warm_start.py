@@ -87,9 +87,22 @@ def test_what_does_not_change_the_shape_may_differ(trained, tmp_path):
         "rnn_first_residual_layer": "3",
         "rnn_attention_in_upper_layers": "false",
         "weight_init_type": "uniform",
+        # One layer has nothing to be connected with.
+        "rnn_residual_connections": "true",
     }
     second = assemble_job(tmp_path / "second", raw | others, model=model)
     assert differing(weights_of(second), weights_of(first)) == []
+
+
+def test_residual_connections_that_no_job_can_have_are_told(tmp_path):
+    raw = {"rnn_residual_connections": "true", "num_layers_encoder": "3", "num_layers_decoder": "3"}
+    artifact = assemble_job(tmp_path / "first", raw).artifact()
+    config = artifact.model.config
+    encoder = config.encoder.model_copy(update={"first_residual_layer": 3})
+    artifact.model.config = config.model_copy(update={"encoder": encoder})
+    save_artifact(artifact, tmp_path / "model")
+    message = refusal(tmp_path / "second", raw, model=tmp_path / "model")
+    assert "rnn_first_residual_layer must be 3 in the encoder and 2 in the decoder, not 2." in message
 
 
 def test_an_interrupted_job_goes_on_from_its_own_checkpoint(trained, tmp_path):
@@ -110,11 +123,15 @@ DIFFERENCES = [
     ({}, {"rnn_attention_num_hidden": "9"}, "rnn_attention_num_hidden must be 7, not 9"),
     ({}, {"rnn_attention_type": "dot"}, "rnn_attention_type must be mlp, not dot"),
     ({}, {"rnn_decoder_state_init": "zero"}, "rnn_decoder_state_init must be last, not zero"),
-    ({}, {"rnn_residual_connections": "true"}, "rnn_residual_connections must be false, not true"),
     (
         {"num_layers_decoder": "2"},
         {"rnn_attention_in_upper_layers": "false"},
         "rnn_attention_in_upper_layers must be true, not false",
+    ),
+    (
+        {"num_layers_decoder": "3"},
+        {"rnn_residual_connections": "true"},
+        "rnn_residual_connections must be false, not true",
     ),
     (
         {"rnn_residual_connections": "true", "num_layers_decoder": "3"},
