@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,8 @@ from container.paths import Paths
 from container.resources import Resources
 from container.signals import StopSignal
 from container.threads import WAIT_AWAKE_BRIEFLY, thread_settings
-from s2s_algo.errors import AlgorithmError, ClientError, PlatformError, S2SError
+from s2s_algo.errors import PlatformError, S2SError
+from s2s_algo.training.stopping import StopRequested
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing import ProcessFailure
@@ -29,16 +29,13 @@ logger = logging.getLogger(__name__)
 
 # Where the hosts of a job find each other; the platform opens all ports between them.
 _PORT = 7777
-# The platform allows 120 s between SIGTERM and SIGKILL: enough for an update, a checkpoint and the artifact.
-_SHUTDOWN_SECONDS = 110
 # Hosts of a job do not start at the same moment.
 _JOIN_SECONDS = 1800
+# Processes that have nothing to lose end at once.
+_SHUTDOWN_SECONDS = 5
 
-_CODES = (ClientError.exit_code, AlgorithmError.exit_code, PlatformError.exit_code)
-
-# What the processes find in their environment: the folder that they share, and whether to stop at once.
+# Where the processes of a host find the folder that they share.
 SCRATCH_VARIABLE = "S2S_WORKER_SCRATCH"
-STOP_VARIABLE = "S2S_WORKER_STOP"
 
 
 def launch(paths: Paths, resources: Resources, processes: int, scratch: Path, stop: StopSignal, begun: bool) -> int:
@@ -53,9 +50,8 @@ def launch(paths: Paths, resources: Resources, processes: int, scratch: Path, st
         begun: Whether there may be a model already, which the processes have to export even if they shall stop at once.
 
     Raises:
-        StopRequested: Before the processes began.
+        StopRequested: Before there was anything to keep.
     """
-    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -78,25 +74,18 @@ def launch(paths: Paths, resources: Resources, processes: int, scratch: Path, st
         local_addr=resources.current_host if hosts > 1 else "localhost",
         max_restarts=0,
         shutdown_timeout=_SHUTDOWN_SECONDS,
-        signals_to_handle="SIGTERM,SIGINT",
+        signals_to_handle="SIGQUIT",  # the others are ours
         logs_specs=DefaultLogsSpecs(str(scratch / "logs")),  # a folder that stays empty
     )
     logger.info("Training with %d processes on each of %d hosts", processes, hosts)
-    # From when the processes are started on, torch listens to signals and passes them on.
-    if begun:
-        _remember_for_processes(stop)
-    else:
-        stop.interrupt()
+    _listen(scratch, stop, begun)
     try:
         elastic_launch(config, sys.executable)("-m", "container.worker")
-    except SignalException:
-        return _outcome(paths, scratch)
     except ChildFailedError as error:
         return _report_failures(paths, resources, error.failures, scratch)
     except Exception as error:
         return report(_unreachable(error, resources) if hosts > 1 else error, paths.failure)
     finally:
-        stop.defer()
         stop.install()
     return 0
 
@@ -108,9 +97,14 @@ def local_gpus() -> int:
     return torch.cuda.device_count()
 
 
-def outcome_file(scratch: Path, local_rank: int) -> Path:
-    """Where a process leaves its exit code; it is empty until then, and there as soon as the process hears signals."""
-    return scratch / f"exit-code-{local_rank}"
+def stop_file(scratch: Path) -> Path:
+    """Is there as soon as the processes shall stop."""
+    return scratch / "stop"
+
+
+def training_file(scratch: Path) -> Path:
+    """Is there as soon as the processes have something to lose."""
+    return scratch / "training"
 
 
 def failure_file(scratch: Path, local_rank: int) -> Path:
@@ -118,31 +112,19 @@ def failure_file(scratch: Path, local_rank: int) -> Path:
     return scratch / f"failure-{local_rank}"
 
 
-def _remember_for_processes(stop: StopSignal) -> None:
-    def remember(*_: object) -> None:
-        os.environ[STOP_VARIABLE] = "1"
+def _listen(scratch: Path, stop: StopSignal, begun: bool) -> None:
+    """From now on a signal ends the processes: by themselves if there is something to keep, at once otherwise."""
+
+    def handle(*_: object) -> None:
+        again = stop_file(scratch).exists()
+        stop_file(scratch).touch()
+        if not (begun or again or training_file(scratch).exists()):
+            raise StopRequested
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, remember)
+        signal.signal(number, handle)
     if stop.requested:
-        remember()
-
-
-def _outcome(paths: Paths, scratch: Path) -> int:
-    """How the processes ended after a signal, of which they were told as well."""
-    file = outcome_file(scratch, 0)
-    if not file.exists():
-        logger.info("Stopped by a signal before the first update: there is no model to save.")
-        return 0
-    # They have ended by now, unless a second signal came and nobody waited for them.
-    deadline = time.monotonic() + _SHUTDOWN_SECONDS
-    while not (code := file.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    if not code:
-        return report(PlatformError("a training process did not end in time after the signal to stop"), paths.failure)
-    if (said := failure_file(scratch, 0)).exists():
-        _repeat(said, paths)
-    return int(code)
+        handle()
 
 
 def _report_failures(paths: Paths, resources: Resources, failures: Mapping[int, ProcessFailure], scratch: Path) -> int:
@@ -154,33 +136,25 @@ def _report_failures(paths: Paths, resources: Resources, failures: Mapping[int, 
         failures: By rank, of the processes of this host.
         scratch: Where they have left their words.
     """
-    for rank in sorted(failures, key=lambda rank: (failures[rank].timestamp, rank)):
-        failure = failures[rank]
-        code, said = failure.exitcode, failure_file(scratch, failure.local_rank)
+    in_order = sorted(failures, key=lambda rank: (failures[rank].timestamp, rank))
+    for rank in in_order:
+        said = failure_file(scratch, failures[rank].local_rank)
         if said.exists():
-            _repeat(said, paths)
-            return code if code in _CODES else PlatformError.exit_code
-        if code == PlatformError.exit_code:
-            continue  # it lost another one
+            paths.failure.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(said, paths.failure)
+            return failures[rank].exitcode
+    # A process that only lost another one has left no words, and those that went on without it were ended by torch.
+    causes = [rank for rank in in_order if failures[rank].exitcode not in (PlatformError.exit_code, -signal.SIGTERM)]
+    if not causes and len(resources.hosts) > 1:
+        what = "training processes on another host are gone; its log says why."
+    else:
+        rank = (causes or in_order)[0]
+        code = failures[rank].exitcode
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        hint = " The machine may have run out of memory: lower batch_size or use a larger one." if code == -9 else ""
-        error: S2SError = PlatformError(
-            f"training process {rank} on host {resources.current_host} {how}.{hint} Start the job again: it goes on "
-            "from its last checkpoint."
-        )
-        return report(error, paths.failure)
-    return report(
-        PlatformError(
-            "training processes on another host are gone; its log says why. Start the job again: it goes on from its "
-            "last checkpoint."
-        ),
-        paths.failure,
-    )
-
-
-def _repeat(said: Path, paths: Paths) -> None:
-    paths.failure.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(said, paths.failure)
+        what = f"training process {rank} on host {resources.current_host} {how}."
+        if code == -signal.SIGKILL:
+            what += " The machine may have run out of memory: lower batch_size or use a larger one."
+    return report(PlatformError(f"{what} Start the job again: it goes on from its last checkpoint."), paths.failure)
 
 
 def _unreachable(error: Exception, resources: Resources) -> S2SError:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from types import FrameType
 
 from s2s_algo.training.stopping import StopRequested, stop_if
 
+# What the log says of a job that has learnt nothing yet.
+STOPPED_EARLY = "Stopped by a signal before the first update: there is no model to save."
+
 
 class StopSignal:
-    """Turns the signals into ``StopRequested``: at once while nothing can be lost, later at the next safe moment.
+    """Turns the signals into ``StopRequested``: at once while nothing can be lost, later at the next safe moment."""
 
-    Args:
-        requested: Whether one came before.
-    """
-
-    def __init__(self, requested: bool = False) -> None:
-        self._requested = requested
+    def __init__(self) -> None:
+        self._requested = False
         self._deferred = True
 
     def install(self) -> None:
@@ -52,3 +52,29 @@ class StopSignal:
         self._requested = True
         if not self._deferred and not again:
             raise StopRequested
+
+
+class StopFile:
+    """The same in a training process that a launcher started: the launcher hears the signals.
+
+    Args:
+        requested: Is there as soon as the job shall end.
+        deferred: To be made when there is something to lose; until then the launcher just ends the process.
+    """
+
+    def __init__(self, requested: Path, deferred: Path) -> None:
+        self._requested = requested
+        self._deferred = deferred
+
+    @property
+    def requested(self) -> bool:
+        """Whether the job shall end."""
+        return self._requested.exists()
+
+    def interrupt(self) -> None:
+        """The launcher sees to that."""
+
+    def defer(self) -> None:
+        """From now on the process ends by itself."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._deferred.touch()

@@ -12,7 +12,7 @@ from container.failure import report
 from container.launcher import launch, local_gpus
 from container.logging import configure_logging
 from container.paths import Paths
-from container.signals import StopSignal
+from container.signals import STOPPED_EARLY, StopSignal
 from container.threads import WAIT_AWAKE_BRIEFLY, thread_settings
 from container.work import work
 from s2s_algo.errors import PlatformError
@@ -34,7 +34,7 @@ def run(stop: StopSignal) -> int:
         paths.failure.unlink(missing_ok=True)
         return _train(paths, stop)
     except StopRequested:
-        logger.info("Stopped by a signal before the first update: there is no model to save.")
+        logger.info(STOPPED_EARLY)
     except BaseException as error:  # whatever it is, the platform must learn of it
         stop.defer()
         return report(error, paths.failure)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from container.configuration import Configuration
 from container.paths import Paths
-from container.signals import StopSignal
+from container.signals import StopFile, StopSignal
 from s2s_algo.training.stopping import StopRequested
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def work(configuration: Configuration, paths: Paths, stop: StopSignal, scratch: Path, workers: Workers | None) -> None:
+def work(
+    configuration: Configuration, paths: Paths, stop: StopSignal | StopFile, scratch: Path, workers: Workers | None
+) -> None:
     """Trains as configured, and leaves the model where the platform looks for it.
 
     Args:
@@ -37,9 +39,9 @@ def work(configuration: Configuration, paths: Paths, stop: StopSignal, scratch: 
     from s2s_algo.checkpoints.atomic import claimed
 
     # Not before: libraries swallow exceptions while they are imported. And not at all if there may be a model already,
-    # which has to be loaded before it can be exported, or if others wait for this process.
+    # which has to be loaded before it can be exported.
     begun = configuration.checkpoints is not None and any(configuration.checkpoints.glob("checkpoint-*"))
-    if not begun and workers is None:
+    if not begun:
         stop.interrupt()
     with contextlib.ExitStack() as held:
         if configuration.checkpoints is not None and (workers is None or workers.is_leader):
@@ -48,7 +50,7 @@ def work(configuration: Configuration, paths: Paths, stop: StopSignal, scratch: 
 
 
 def _train(
-    configuration: Configuration, paths: Paths, stop: StopSignal, scratch: Path, workers: Workers | None
+    configuration: Configuration, paths: Paths, stop: StopSignal | StopFile, scratch: Path, workers: Workers | None
 ) -> None:
     from s2s_algo.checkpoints.artifact import save_artifact
     from s2s_algo.training.assembly import assemble

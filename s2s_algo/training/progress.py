@@ -6,6 +6,7 @@ On a terminal there is a progress bar as well.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from s2s_algo.training.stopping import StoppingRule
 logger = logging.getLogger(__name__)
 
 _SPEED_EVERY = 50  # updates
+_USUAL_COLUMNS, _USUAL_ROWS = 100, 24
 _LONGEST_ETA = 365 * 86_400.0  # seconds; nobody plans further
 _PROGRESS_EVERY = 20.0  # seconds; a batch may take long, so well below the promised 30
 
@@ -131,7 +133,16 @@ class Bar:
 
         self._cleanup = ExitStack()
         self._cleanup.enter_context(logging_redirect_tqdm())
-        self._bar: Any = tqdm(desc="training", unit=" updates", initial=updates, dynamic_ncols=True, file=sys.stderr)
+        sized = _has_size()
+        self._bar: Any = tqdm(
+            desc="training",
+            unit=" updates",
+            initial=updates,
+            ncols=None if sized else _USUAL_COLUMNS,
+            nrows=None if sized else _USUAL_ROWS,
+            dynamic_ncols=sized,
+            file=sys.stderr,
+        )
         self._cleanup.callback(self._bar.close)
 
     def updated(self, updates: int, total: int | None, metric: str) -> None:
@@ -155,3 +166,11 @@ class Bar:
 def terminal_bar(state: TrainState) -> Bar | None:
     """A bar if somebody looks at a terminal."""
     return Bar(state.updates) if sys.stderr.isatty() else None
+
+
+def _has_size() -> bool:
+    """Whether the terminal says how large it is; one that a container has just been given may say 0."""
+    try:
+        return min(os.get_terminal_size(sys.stderr.fileno())) > 0
+    except OSError:
+        return False

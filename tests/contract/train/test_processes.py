@@ -128,7 +128,7 @@ def test_a_mistake_of_the_user_is_told_as_by_one_process(jobs, tmp_path):
         opt_ml = OptMl.ready(tmp_path / processes / "ml", {**TINY, "processes": processes})
         opt_ml.put("train/more.rec", framed([([4], [5]), ([4], [99])]))
         job = jobs.run(opt_ml)
-        assert job.exit_code == 2
+        assert job.exit_code == 2, job.log
         assert job.found("ClientError: ") == ["ClientError: "]
         assert "Traceback" not in job.log
         failures.append(job.failure)
@@ -185,6 +185,6 @@ def test_a_stop_before_the_first_update_leaves_no_model(jobs, tmp_path, seconds)
     ended = job.wait()
     assert ended.exit_code == 0, ended.log
     assert ended.stop_seconds < 20
-    assert ended.found("Stopped by a signal before the first update: there is no model to save")
+    assert ended.messages.count("Stopped by a signal before the first update: there is no model to save.") == 1
     assert opt_ml.files() == set()
     assert not list(opt_ml.scratch.iterdir())
