@@ -10,6 +10,8 @@ import os
 import shutil
 import signal
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +88,7 @@ def launch(paths: Paths, resources: Resources, processes: int, scratch: Path, st
     except Exception as error:
         return report(_unreachable(error, resources) if hosts > 1 else error, paths.failure)
     finally:
+        signal.set_wakeup_fd(-1)
         stop.install()
     return 0
 
@@ -125,6 +128,20 @@ def _listen(scratch: Path, stop: StopSignal, begun: bool) -> None:
         signal.signal(number, handle)
     if stop.requested:
         handle()
+    told, telling = os.pipe()
+    os.set_blocking(telling, False)
+    signal.set_wakeup_fd(telling)
+    threading.Thread(target=_end_if_deaf, args=(scratch, told), daemon=True).start()
+
+
+def _end_if_deaf(scratch: Path, told: int) -> None:
+    """Ends this process some time after a signal if it waits for other hosts, where torch lets no handler run."""
+    os.read(told, 1)
+    time.sleep(_SHUTDOWN_SECONDS)
+    if not stop_file(scratch).exists():
+        logger.info("Stopped by a signal while waiting for other hosts.")
+        shutil.rmtree(scratch, ignore_errors=True)
+        os._exit(0)
 
 
 def _report_failures(paths: Paths, resources: Resources, failures: Mapping[int, ProcessFailure], scratch: Path) -> int:

@@ -183,10 +183,14 @@ def assemble(
         },
     )
     state = TrainState()
-    if workers.is_leader and (begin := _starting_point(store, hyperparameters.start_epoch)) is not None:
-        where = str(store.folder(begin))
-        state = restore(store.load(begin), model, optimizer, schedule, identity, where)
-        logger.info("Resuming from %s: update %d, epoch %d", where, state.updates, state.epoch)
+    if workers.is_leader:
+        begin = _starting_point(store, hyperparameters.start_epoch)
+        if begin is not None:
+            where = str(store.folder(begin))
+            state = restore(store.load(begin), model, optimizer, schedule, identity, where)
+            logger.info("Resuming from %s: update %d, epoch %d", where, state.updates, state.epoch)
+        if hyperparameters.start_epoch != "auto":
+            _remove_later(store, begin or 0)
     # The other workers need not see the leader's checkpoints.
     state, optimizer.updates, schedule_state = workers.broadcast((state, optimizer.updates, schedule.state()))
     schedule.load_state(schedule_state)
@@ -366,31 +370,35 @@ def make_retention(hyperparameters: Hyperparameters) -> Retention | None:
 
 
 def _starting_point(store: CheckpointStore, start_epoch: int | Literal["auto"]) -> int | None:
-    """The updates of the checkpoint to go on from; removes those that would come after it.
+    """The updates of the checkpoint to go on from, if there is one.
 
     Raises:
         ClientError: There is no checkpoint of the epoch before ``start_epoch``.
     """
     if start_epoch == "auto":
         return store.newest()
+    if start_epoch == 1:
+        return None
     ends = {}
     for updates in store.stored():
         state = store.values(updates)["state"]
         if state["position"] == 0 and state["evaluated_updates"] == updates:
             ends[state["epoch"]] = updates
-    if start_epoch == 1:
-        if store.stored():
-            logger.warning("start_epoch is 1: the checkpoints in %s are removed", store.root)
-        store.retain(())
-        return None
     before = start_epoch - 1
     if before not in ends:
         raise ClientError(
             f"start_epoch: {start_epoch} needs the checkpoint of epoch {before}, which is not in {store.root}; there "
             f"are those of epochs {', '.join(map(str, sorted(ends))) or 'none'}. Choose one of them plus 1, or auto."
         )
-    store.retain([updates for updates in store.stored() if updates <= ends[before]])
     return ends[before]
+
+
+def _remove_later(store: CheckpointStore, begin: int) -> None:
+    """Removes the checkpoints that would come after the one to go on from."""
+    kept = [updates for updates in store.stored() if updates <= begin]
+    if removed := len(store.stored()) - len(kept):
+        logger.warning("start_epoch: %d checkpoints that come later are removed from %s", removed, store.root)
+    store.retain(kept)
 
 
 def stopping_rule(hyperparameters: Hyperparameters) -> StoppingRule:

@@ -12,6 +12,7 @@ import secrets
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def fork(work):
         return child
     code = 1
     try:
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
         work()
         code = 0
     finally:
