@@ -77,10 +77,12 @@ bench: $(VENV)/.extra-dev  ## run the measurements in benchmarks/, each of which
 	[ $$found = 1 ] || { echo 'make bench: there are no measurements in benchmarks/ yet' >&2; exit 1; }
 
 .PHONY: docs
-docs: $(VENV)/.extra-dev  ## regenerate docs/hyperparameters.md and the table of docs/models.md
+docs: $(VENV)/.extra-dev  ## regenerate docs/hyperparameters.md, docs/metric_definitions.json and the table of docs/models.md
 	@mkdir -p docs
 	$(BIN)/s2s describe hyperparameters > docs/hyperparameters.md.new
 	mv docs/hyperparameters.md.new docs/hyperparameters.md
+	$(BIN)/s2s describe metrics > docs/metric_definitions.json.new
+	mv docs/metric_definitions.json.new docs/metric_definitions.json
 	$(BIN)/python -m benchmarks.parameter_counts --write docs/models.md
 
 .PHONY: constraints

@@ -72,7 +72,7 @@ def _assemble(folder: Path, hyperparameters: dict[str, str]) -> Assembled:
         scratch=folder / "corpus",
         checkpoints=folder / "checkpoints",
         host="benchmark",
-        check_stop=lambda: None,
+        stop_requested=lambda: False,
     )
 
 

@@ -41,8 +41,12 @@ class Configuration:
     checkpoints: Path | None
 
 
-def read_configuration(paths: Paths) -> Configuration:
-    """Reads and checks a job's configuration, and logs what its user should know.
+def read_configuration(paths: Paths, announce: bool = True) -> Configuration:
+    """Reads and checks a job's configuration.
+
+    Args:
+        paths: Of the job.
+        announce: Whether to log what its user should know.
 
     Raises:
         ClientError: With all problems, one or more lines each.
@@ -69,10 +73,11 @@ def read_configuration(paths: Paths) -> Configuration:
         attempt(lambda: check_beam(values, size))
     if problems or not (validated and resources and channels and source and target):
         raise ClientError("\n".join(problems))
-    for notice in validated.notices:
-        logger.log(logging.getLevelNamesMapping()[notice.level], "%s", notice.text)
-    final = validated.hyperparameters.model_dump(mode="json")
-    logger.info("Final configuration: %s", json.dumps(final, ensure_ascii=False))
+    if announce:
+        for notice in validated.notices:
+            logger.log(logging.getLevelNamesMapping()[notice.level], "%s", notice.text)
+        final = validated.hyperparameters.model_dump(mode="json")
+        logger.info("Final configuration: %s", json.dumps(final, ensure_ascii=False))
     return Configuration(validated.hyperparameters, resources, channels, source, target, checkpoints)
 
 

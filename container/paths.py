@@ -59,6 +59,16 @@ class Paths:
         return self.base / "model"
 
     @property
+    def output_data(self) -> Path:
+        """What is kept of a job beside its model: the report and the numbers behind it."""
+        return self.base / "output/data"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files for TensorBoard, where the platform looks for them."""
+        return self.base / "output/tensorboard"
+
+    @property
     def failure(self) -> Path:
         """Why the job failed."""
         return self.base / "output/failure"

@@ -15,18 +15,25 @@ class Resources:
 
     Attributes:
         current_host: Name of this machine.
-        hosts: Names of all machines.
+        hosts: Names of all machines, equal on all of them.
+        network_interface: Through which they reach each other; "" if the platform does not say.
     """
 
     current_host: str
     hosts: tuple[str, ...]
+    network_interface: str = ""
+
+    @property
+    def rank(self) -> int:
+        """Number of this machine; the first one leads."""
+        return self.hosts.index(self.current_host)
 
 
 def read_resources(path: Path) -> Resources:
     """Reads resourceconfig.json; without the file this machine is alone.
 
     Raises:
-        ClientError: The file is damaged, or the job has several hosts.
+        ClientError: The file is damaged.
     """
     form = 'it must be an object with a name and names, such as {"current_host": "algo-1", "hosts": ["algo-1"]}'
     values = read_json_object(path, form)
@@ -35,9 +42,7 @@ def read_resources(path: Path) -> Resources:
     current, hosts = values.get("current_host"), values.get("hosts")
     if not isinstance(hosts, list) or current not in hosts or not all(isinstance(host, str) for host in hosts):
         raise ClientError(f"current_host is not one of hosts; {form}", where=str(path))
-    if len(hosts) > 1:
-        raise ClientError(
-            f"the job has {len(hosts)} hosts, but this version trains on one. Set the instance count to 1.",
-            where=str(path),
-        )
-    return Resources(str(current), tuple(hosts))
+    interface = values.get("network_interface_name") or ""
+    if not isinstance(interface, str):
+        raise ClientError(f"network_interface_name is not a name; {form}", where=str(path))
+    return Resources(str(current), tuple(sorted(set(hosts))), interface)

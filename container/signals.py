@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from types import FrameType
 
-from s2s_algo.training.stopping import StopRequested
+from s2s_algo.training.stopping import StopRequested, stop_if
+
+# What the log says of a job that has learnt nothing yet.
+STOPPED_EARLY = "Stopped by a signal before the first update: there is no model to save."
 
 
 class StopSignal:
@@ -34,13 +38,43 @@ class StopSignal:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
 
+    @property
+    def requested(self) -> bool:
+        """Whether the signal came."""
+        return self._requested
+
     def check(self) -> None:
         """Raises ``StopRequested`` if the signal came."""
-        if self._requested:
-            raise StopRequested
+        stop_if(self._requested)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         again = self._requested
         self._requested = True
         if not self._deferred and not again:
             raise StopRequested
+
+
+class StopFile:
+    """The same in a training process that a launcher started: the launcher hears the signals.
+
+    Args:
+        requested: Is there as soon as the job shall end.
+        deferred: To be made when there is something to lose; until then the launcher just ends the process.
+    """
+
+    def __init__(self, requested: Path, deferred: Path) -> None:
+        self._requested = requested
+        self._deferred = deferred
+
+    @property
+    def requested(self) -> bool:
+        """Whether the job shall end."""
+        return self._requested.exists()
+
+    def interrupt(self) -> None:
+        """The launcher sees to that."""
+
+    def defer(self) -> None:
+        """From now on the process ends by itself."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._deferred.touch()

@@ -179,6 +179,14 @@ def describe_hyperparameters() -> None:
     click.echo(as_markdown(), nl=False)
 
 
+@describe.command("metrics")
+def describe_metrics() -> None:
+    """Prints the metric definitions of training and tuning jobs as JSON."""
+    from s2s_algo.training.metrics import metric_definitions
+
+    click.echo(json.dumps(metric_definitions(), indent=2))
+
+
 @describe.command("model")
 @click.option(
     "--hyperparameters",

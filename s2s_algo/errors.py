@@ -52,3 +52,7 @@ class PlatformError(S2SError):
 
     family = "InternalServerError"
     exit_code = 3
+
+
+class LostWorkerError(PlatformError):
+    """Another training process is gone; why, is its own to tell."""

@@ -25,8 +25,11 @@ from s2s_algo.training import trainer
 from s2s_algo.training.assembly import Assembled, assemble
 from s2s_algo.training.data import BatchSource
 from s2s_algo.training.loss import Totals
+from s2s_algo.training.precision import Precision
+from s2s_algo.training.reporting.reporter import Outputs
 from s2s_algo.training.trainer import train
 from s2s_algo.training.validation import Watch
+from s2s_algo.training.workers import Workers
 
 Pairs = Sequence[tuple[Sequence[int], Sequence[int]]]
 
@@ -47,6 +50,9 @@ TINY = {
     "learning_rate": "0.01",
     "beam_size": "2",
 }
+
+# Extensions beside which one of these must not be passed.
+TAKES_THE_PLACE_OF = {"max_batch_tokens": "batch_size", "save_interval": "checkpoint_frequency_num_batches"}
 
 
 def draw_pairs(count: int, seed: int = 0, shortest: int = 1, longest: int = 9) -> Pairs:
@@ -72,7 +78,7 @@ def corpus_of(pairs: Pairs) -> Corpus:
 
 def _sequences(lists: Sequence[Sequence[int]]) -> Sequences:
     offsets = np.cumsum([0, *map(len, lists)], dtype=np.int64)
-    return Sequences(np.array([token for tokens in lists for token in tokens], np.int32), offsets)
+    return Sequences.joined(np.array([token for tokens in lists for token in tokens], np.int32), offsets)
 
 
 def write_channels(folder: Path, train_pairs: Pairs, validation_pairs: Pairs) -> Channels:
@@ -88,8 +94,9 @@ def write_channels(folder: Path, train_pairs: Pairs, validation_pairs: Pairs) ->
     return Channels(*channels, VocabularyFiles(folder / "source", folder / "target"))
 
 
-def never() -> None:
+def never() -> bool:
     """Nobody wants the job to end."""
+    return False
 
 
 def assemble_job(
@@ -100,7 +107,9 @@ def assemble_job(
     validation_pairs: Pairs = VALIDATION,
     vocabularies: tuple[Vocabulary, Vocabulary] = (SOURCE_VOCABULARY, TARGET_VOCABULARY),
     model: Path | None = None,
-    check_stop: Callable[[], None] = never,
+    stop_requested: Callable[[], bool] = never,
+    workers: Workers | None = None,
+    outputs: Outputs | None = None,
 ) -> Assembled:
     """A job in a folder; assembled again in the same folder, it goes on from its checkpoints there.
 
@@ -111,9 +120,13 @@ def assemble_job(
         validation_pairs: The validation channel.
         vocabularies: Source and target.
         model: The model channel.
-        check_stop: Called wherever a job may be stopped.
+        stop_requested: Asked wherever a job may be stopped.
+        workers: Who trains together; by default this process alone.
+        outputs: Where reports go; by default there are none.
     """
-    validated = validate({**TINY, **(raw or {})})
+    raw = raw or {}
+    tiny = {name: value for name, value in TINY.items() if name not in [TAKES_THE_PLACE_OF.get(other) for other in raw]}
+    validated = validate({**tiny, **raw})
     return assemble(
         validated.hyperparameters,
         replace(write_channels(folder / "input", train_pairs, validation_pairs), model=model),
@@ -121,7 +134,9 @@ def assemble_job(
         scratch=folder / "scratch",
         checkpoints=folder / "checkpoints",
         host="algo-1",
-        check_stop=check_stop,
+        stop_requested=stop_requested,
+        workers=workers,
+        outputs=outputs,
     )
 
 
@@ -159,7 +174,7 @@ def script_validation(
     """Makes up what validation finds at the checkpoints to come; the last value stays."""
     found = itertools.count()
 
-    def evaluate(model: Seq2Seq, data: BatchSource, watch: Watch) -> Totals:
+    def evaluate(model: Seq2Seq, data: BatchSource, precision: Precision, workers: Workers, watch: Watch) -> Totals:
         checkpoint = next(found)
         perplexity = perplexities[min(checkpoint, len(perplexities) - 1)] if perplexities else 2.0
         accuracy = accuracies[min(checkpoint, len(accuracies) - 1)] if accuracies else 0.5

@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,19 @@ from typing import Any
 from torch import Tensor
 
 from s2s_algo.checkpoints.atomic import TEMPORARY_SUFFIX, new_folder, writing
-from s2s_algo.checkpoints.retention import to_keep
 from s2s_algo.checkpoints.tensors import load_tensors, save_tensors
-from s2s_algo.errors import ClientError
+from s2s_algo.errors import ClientError, PlatformError
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "model.safetensors"
 _TRAINING_FILE = "training.safetensors"
 _VALUES_FILE = "state.json"
+_FILES = (WEIGHTS_FILE, _TRAINING_FILE, _VALUES_FILE)
 _MANIFEST_FILE = "manifest.json"
+
+# The platform puts it beside a file while it uploads that.
+_UPLOADING = ".sagemaker-uploading"
 _NAME = re.compile(r"checkpoint-(\d{9,})")
 
 
@@ -65,11 +68,34 @@ class CheckpointStore:
             PlatformError: The disk refuses; the checkpoints before are untouched.
         """
         with new_folder(self.folder(updates)) as folder:
-            save_tensors(snapshot.weights, folder / WEIGHTS_FILE)
-            save_tensors(snapshot.training, folder / _TRAINING_FILE)
-            (folder / _VALUES_FILE).write_text(json.dumps(snapshot.values, indent=1), encoding="utf-8")
-            sums = {file.name: _sum(file) for file in sorted(folder.iterdir())}
-            (folder / _MANIFEST_FILE).write_text(json.dumps(sums, indent=1), encoding="utf-8")
+            files = {name: folder / (name + TEMPORARY_SUFFIX) for name in _FILES}
+            save_tensors(snapshot.weights, files[WEIGHTS_FILE])
+            save_tensors(snapshot.training, files[_TRAINING_FILE])
+            files[_VALUES_FILE].write_text(json.dumps(snapshot.values, indent=1), encoding="utf-8")
+            sums = {name: _sum(file) for name, file in files.items()}
+            manifest = folder / (_MANIFEST_FILE + TEMPORARY_SUFFIX)
+            manifest.write_text(json.dumps(sums, indent=1), encoding="utf-8")
+
+    def require_space(self, size: int, copies: int) -> None:
+        """Finds out before hours of work whether the disk has room for the checkpoints of a job.
+
+        Args:
+            size: Bytes of one.
+            copies: How many there will be at the same time, those that are there already included.
+
+        Raises:
+            PlatformError: It has not.
+        """
+        missing = max(0, copies - len(self.stored())) * size
+        with writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.root).free
+        if free < missing:
+            raise PlatformError(
+                f"{copies} checkpoints of {size / 2**20:.0f} MiB need {missing / 2**20:.0f} MiB more, but only "
+                f"{free / 2**20:.0f} MiB are free. Free space, or keep fewer with cleanup_old_models.",
+                where=str(self.root),
+            )
 
     def stored(self) -> list[int]:
         """The updates of all checkpoints, ascending, whole or not."""
@@ -99,16 +125,32 @@ class CheckpointStore:
         values = json.loads((folder / _VALUES_FILE).read_text(encoding="utf-8"))
         return Snapshot(load_tensors(folder / WEIGHTS_FILE), load_tensors(folder / _TRAINING_FILE), values)
 
-    def retain(self, best: int) -> None:
-        """Removes checkpoints that nobody needs any more (see ``retention``), and what killed runs left half done.
+    def values(self, updates: int) -> Mapping[str, Any]:
+        """Reads the JSON values of a checkpoint alone.
+
+        Raises:
+            ClientError: It is damaged.
+        """
+        path = self.folder(updates) / _VALUES_FILE
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ClientError(f"cannot be read ({error}). Remove the checkpoint.", where=str(path)) from error
+        return values
+
+    def retain(self, keep: Collection[int]) -> None:
+        """Removes all checkpoints but some, given by their updates, and what killed runs left half done.
+
+        What is being uploaded stays until the next time.
 
         Raises:
             PlatformError: The disk refuses.
         """
-        stored = self.stored()
-        for updates in sorted(set(stored) - to_keep(stored, best)):
-            # Renamed first: a half-removed folder must not look like a checkpoint.
+        for updates in sorted(set(self.stored()) - set(keep)):
             doomed = self.folder(updates)
+            if any(doomed.glob(f"*{_UPLOADING}")):
+                continue
+            # Renamed first: a half-removed folder must not look like a checkpoint.
             grave = doomed.with_name(f"{doomed.name}.removed{TEMPORARY_SUFFIX}")
             with writing(doomed):
                 shutil.rmtree(grave, ignore_errors=True)
@@ -126,7 +168,7 @@ def _problem(folder: Path) -> str | None:
     """Why a folder is not a whole checkpoint."""
     try:
         sums = json.loads((folder / _MANIFEST_FILE).read_text(encoding="utf-8"))
-        for name in (WEIGHTS_FILE, _TRAINING_FILE, _VALUES_FILE):
+        for name in _FILES:
             if sums[name] != _sum(folder / name):
                 return f"{name} differs from its sum in {_MANIFEST_FILE}"
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,12 +1,7 @@
-"""Which pairs form which batch, and the tensors of a batch.
-
-A plan is a pure function of the corpus' lengths, the seed and the epoch, so a resumed job needs no more than an epoch
-and a position in it. Source: original numerics 2.2 and 2.6; decisions 19 and 20.
-"""
+"""The tensors of a batch. Source: original numerics 2.6."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,69 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s_algo.data.buckets import Bucket
 from s2s_algo.data.corpus import Corpus, Sequences
+from s2s_algo.data.plans import PlannedBatch
 from s2s_algo.data.vocabulary import PAD_ID
 from s2s_algo.errors import AlgorithmError
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PlannedBatch:
-    """A batch before its tokens are looked up.
-
-    Attributes:
-        bucket: The shape of the batch.
-        pairs: int64 [B], indices into the corpus.
-    """
-
-    bucket: Bucket
-    pairs: NDArray[np.int64]
-
-
-def plan_epoch(
-    bucket_of_pair: NDArray[np.int32], buckets: Sequence[Bucket], batch_size: int, seed: int, epoch: int
-) -> list[PlannedBatch]:
-    """Returns the batches of one training epoch, in order: every pair exactly once.
-
-    The pairs of each bucket are permuted and cut into batches, the last of which may be smaller; then the batches of
-    all buckets are shuffled.
-
-    Args:
-        bucket_of_pair: int32 [pairs], indices into `buckets`.
-        buckets: The shapes.
-        batch_size: Pairs in a batch.
-        seed: Seed of the job, 0 or more.
-        epoch: Number of the epoch, 0 or more; each has its own order.
-    """
-    # Sorting raw random words gives the same order with any release of numpy: the streams of its bit generators are
-    # promised to stay as they are, those of Generator.permutation and Generator.shuffle are not.
-    random = np.random.PCG64(np.random.SeedSequence([seed, epoch]))
-    keys = random.random_raw(len(bucket_of_pair))
-    batches = _cut(np.lexsort((keys, bucket_of_pair)), bucket_of_pair, buckets, batch_size)
-    return [batches[i] for i in np.argsort(random.random_raw(len(batches)), kind="stable")]
-
-
-def plan_in_order(bucket_of_pair: NDArray[np.int32], buckets: Sequence[Bucket], batch_size: int) -> list[PlannedBatch]:
-    """Returns batches for validation: every pair exactly once, bucket by bucket, in the order of the corpus.
-
-    Args:
-        bucket_of_pair: int32 [pairs], indices into `buckets`.
-        buckets: The shapes.
-        batch_size: Pairs in a batch; the last one of each bucket may be smaller.
-    """
-    return _cut(np.argsort(bucket_of_pair, kind="stable"), bucket_of_pair, buckets, batch_size)
-
-
-def _cut(
-    order: NDArray[np.int64], bucket_of_pair: NDArray[np.int32], buckets: Sequence[Bucket], batch_size: int
-) -> list[PlannedBatch]:
-    """Cuts pairs that are ordered by bucket into batches of one bucket each."""
-    ends = np.cumsum(np.bincount(bucket_of_pair, minlength=len(buckets))).tolist()
-    batches = []
-    for bucket, begin, end in zip(buckets, [0, *ends[:-1]], ends, strict=True):
-        for start in range(begin, end, batch_size):
-            batches.append(PlannedBatch(bucket, order[start : min(start + batch_size, end)]))
-    return batches
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -41,6 +41,11 @@ class RecordChannel:
     files: tuple[Path, ...]
     distribution: str = _REPLICATED
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether every host has files of its own."""
+        return self.distribution == _SHARDED
+
     def describe(self, file: Path) -> str:
         """Returns the place of one file for messages, such as ``train channel, file part/a.rec``."""
         folder = os.path.commonpath([other.parent for other in self.files])

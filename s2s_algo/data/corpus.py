@@ -1,7 +1,7 @@
 """The pairs of a channel as flat, memory-mapped arrays: no Python object per pair.
 
 Four files per channel lie in a scratch folder: the token ids of each side, one after the other, and where each
-sequence begins. Source: decisions 15 to 17.
+sequence begins. Cutting, discarding and chunking make views on them. Source: decisions 15 to 17.
 """
 
 from __future__ import annotations
@@ -35,17 +35,24 @@ class Sequences:
     """One side of a corpus.
 
     Attributes:
-        tokens: int32, the ids of all sequences, one after the other.
-        offsets: int64 [sequences + 1]; sequence i is ``tokens[offsets[i]:offsets[i + 1]]``.
+        tokens: int32, the ids of the sequences.
+        starts: int64 [sequences]; sequence i is ``tokens[starts[i]:ends[i]]``.
+        ends: int64 [sequences].
         limit: Only the first `limit` tokens of each sequence are seen; None: all.
     """
 
     tokens: NDArray[np.int32]
-    offsets: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
     limit: int | None = None
 
+    @classmethod
+    def joined(cls, tokens: NDArray[np.int32], offsets: NDArray[np.int64]) -> Self:
+        """Sequences that lie one after the other; sequence i is ``tokens[offsets[i]:offsets[i + 1]]``."""
+        return cls(tokens, offsets[:-1], offsets[1:])
+
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.starts)
 
     def __getitem__(self, index: int) -> NDArray[np.int32]:
         """Returns int32 [tokens], a view."""
@@ -56,17 +63,21 @@ class Sequences:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """int64 [sequences]: tokens of each sequence, within the limit; computed at every call."""
-        return self._limited(np.diff(self.offsets))
+        return self._limited(self.ends - self.starts)
 
     def spans(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns where the given sequences start in `tokens`, and their lengths: int64 [indices] each."""
-        starts = self.offsets[indices]
-        return starts, self._limited(self.offsets[indices + 1] - starts)
+        starts = self.starts[indices]
+        return starts, self._limited(self.ends[indices] - starts)
 
     def truncated(self, limit: int) -> Self:
         """Returns a view on the same arrays in which every sequence ends after its first `limit` tokens."""
         limit = limit if self.limit is None else min(limit, self.limit)
-        return type(self)(self.tokens, self.offsets, limit)
+        return type(self)(self.tokens, self.starts, self.ends, limit)
+
+    def selected(self, indices: NDArray[np.int64]) -> Self:
+        """Returns a view on the same tokens with some of the sequences, in the given order."""
+        return type(self)(self.tokens, self.starts[indices], self.ends[indices], self.limit)
 
     def _limited(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         return lengths if self.limit is None else np.minimum(lengths, self.limit)
@@ -83,10 +94,10 @@ class Corpus:
         return len(self.source)
 
     def digest(self) -> str:
-        """SHA-256 of all token ids and of where each sequence begins: equal for equal pairs in equal order."""
+        """SHA-256 of all token ids and of where each sequence lies: equal for equal pairs in equal order."""
         total = hashlib.sha256()
         for side in (self.source, self.target):
-            for array in (side.offsets, side.tokens):
+            for array in (side.starts, side.ends, side.tokens):
                 for start in range(0, len(array), _DIGEST_BLOCK):
                     total.update(np.ascontiguousarray(array[start : start + _DIGEST_BLOCK]).data)
         return total.hexdigest()
@@ -103,6 +114,25 @@ class Corpus:
         """
         cut = (self.source.lengths > max_source) | (self.target.lengths > max_target)
         return Corpus(self.source.truncated(max_source), self.target.truncated(max_target)), int(cut.sum())
+
+    def bounded(self, max_source: int | None, max_target: int | None) -> tuple[Corpus, int]:
+        """Discards pairs of which either side has more tokens than its bound.
+
+        Args:
+            max_source: Most source tokens of a pair; ``None``: any number.
+            max_target: Most target tokens of a pair, ``</s>`` not counted; ``None``: any number.
+
+        Returns:
+            A view on the same arrays, and the number of pairs that are not in it.
+        """
+        fits = np.ones(len(self), np.bool_)
+        for side, bound in ((self.source, max_source), (self.target, max_target)):
+            if bound is not None:
+                fits &= side.lengths <= bound
+        kept = np.flatnonzero(fits)
+        if len(kept) == len(self):
+            return self, 0
+        return Corpus(self.source.selected(kept), self.target.selected(kept)), len(self) - len(kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +207,24 @@ def open_corpus(directory: Path, name: str) -> Corpus:
         tokens = np.memmap(_path(directory, name, side, "tokens"), _TOKEN_TYPE, mode="r")
         offsets = np.memmap(_path(directory, name, side, "offsets"), _OFFSET_TYPE, mode="r")
         # Plain arrays on the same pages: slicing a memmap costs several times as much.
-        sides.append(Sequences(tokens.view(np.ndarray), offsets.view(np.ndarray)))
+        sides.append(Sequences.joined(tokens.view(np.ndarray), offsets.view(np.ndarray)))
     return Corpus(*sides)
+
+
+def place_of_pair(channel: RecordChannel, pair: int) -> str:
+    """Returns where a pair of a corpus was read, such as ``train channel, file a.rec, record 17``.
+
+    A corpus does not keep this: the files are read again, which only an error is worth.
+    """
+    left = pair
+    for file in channel.files:
+        for number, found in _numbered_pairs(file):
+            if not found.source or not found.target:
+                continue
+            if left == 0:
+                return f"{channel.describe(file)}, record {number}"
+            left -= 1
+    return f"{channel.name} channel, pair {pair + 1}"
 
 
 def _append_file(file: Path, source: _Side, target: _Side) -> int:

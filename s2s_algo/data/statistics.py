@@ -5,7 +5,7 @@ Source: original numerics 2.5; decision 15.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,26 @@ def length_statistics(corpus: Corpus) -> LengthStatistics:
     mean = sum(float(ratios.sum()) for ratios in _ratios(source, target)) / len(corpus)
     variance = sum(float(np.square(ratios - mean).sum()) for ratios in _ratios(source, target)) / len(corpus)
     return LengthStatistics(mean, variance**0.5, int(source.max()), int(target.max()))
+
+
+def pooled(parts: Sequence[LengthStatistics], pairs: Sequence[float]) -> LengthStatistics:
+    """The statistics of corpora together.
+
+    Args:
+        parts: Of each.
+        pairs: How many pairs each has, or numbers in the same proportion.
+    """
+    total = sum(pairs)
+    mean = sum(part.ratio_mean * weight for part, weight in zip(parts, pairs, strict=True)) / total
+    square = sum(
+        (part.ratio_std**2 + (part.ratio_mean - mean) ** 2) * weight for part, weight in zip(parts, pairs, strict=True)
+    )
+    return LengthStatistics(
+        mean,
+        (square / total) ** 0.5,
+        max(part.max_source_length for part in parts),
+        max(part.max_target_length for part in parts),
+    )
 
 
 def _ratios(source: NDArray[np.int64], target: NDArray[np.int64]) -> Iterator[NDArray[np.float64]]:

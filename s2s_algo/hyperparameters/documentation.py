@@ -24,7 +24,9 @@ Values arrive as texts. White space around a value and one pair of JSON quotes (
 * a boolean is `true` or `false` in any case,
 * an integer is an optional sign and the digits 0 to 9, nothing else: `64`, but neither `64.0` nor `1e3`,
 * a float is a finite decimal number with an optional exponent: `0.0003` or `3e-4`,
-* a string is one of the listed words, exactly.
+* a string is one of the listed words or forms, exactly,
+* a JSON object is an object, the text of one, or the text that Python writes for a dictionary:
+  `{{"source": 75}}` or `{{'source': 75}}`.
 
 A JSON number or boolean is accepted where it has exactly the right type; an integer is also a float. `None` in any
 case, `null` and the empty text are errors, except that they mean "not passed" for
@@ -38,6 +40,13 @@ _HEAD = """\
 | --- | --- | --- | --- | --- | --- |
 """
 
+_EXTENSIONS_HEAD = """
+## Extensions
+
+The page does not have these. All are off by default: a job that passes none of them behaves as the page says.
+
+"""
+
 _RULES_HEAD = """
 ## Rules between hyperparameters
 """
@@ -48,13 +57,14 @@ Of several limits (batches, epochs, checkpoints without improvement), the first 
 
 
 def as_markdown() -> str:
-    """Writes the page: how values are written, the table in page order, the rules."""
+    """Writes the page: how values are written, the table in page order, the extensions, the rules."""
     table = parameters()
     optional = [f"`{name}`" for name, parameter in table.items() if parameter.none_means_not_passed]
     introduction = _INTRODUCTION.format(optional=f"{', '.join(optional[:-1])} and {optional[-1]}")
-    rows = "".join(_row(parameter) for parameter in table.values())
+    page = "".join(_row(parameter) for parameter in table.values() if not parameter.is_extension)
+    extensions = "".join(_row(parameter) for parameter in table.values() if parameter.is_extension)
     rules = "".join(f"\n* {' '.join((inspect.getdoc(rule) or '').split())}" for rule in RULES)
-    return f"{introduction}\n{_HEAD}{rows}{_RULES_HEAD}{rules}\n{_LIMITS}"
+    return f"{introduction}\n{_HEAD}{page}{_EXTENSIONS_HEAD}{_HEAD}{extensions}{_RULES_HEAD}{rules}\n{_LIMITS}"
 
 
 def _row(parameter: Parameter) -> str:

@@ -97,6 +97,8 @@ class Numbers:
         """Such as "a number in (0, 100]"."""
         if math.isinf(self.minimum) and math.isinf(self.maximum):
             return "a finite number"
+        if math.isinf(self.maximum):
+            return f"a finite number of {written(self.minimum)} or more"
         left = "(" if self.open_minimum else "["
         right = ")" if self.open_maximum else "]"
         interval = f"a number in {left}{written(self.minimum)}, {written(self.maximum)}{right}"

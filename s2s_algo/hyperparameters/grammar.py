@@ -6,13 +6,18 @@ in ``domains``.
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
+import warnings
+
+from s2s_algo.hyperparameters.values import CompoundValue
 
 # Python's int() and float() take more than a person would expect: underscores, digits of other scripts, nan, infinity.
 _INTEGER = re.compile(r"([+-]?)([0-9]+)")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_LONGEST_OBJECT = 2500  # characters; the platform itself passes no longer value
 
 
 def plain(value: object) -> object:
@@ -75,6 +80,30 @@ def boolean(value: object) -> bool:
     raise ValueError("not a boolean")
 
 
+def json_object(value: object) -> dict[str, object]:
+    """Reads a JSON object: as such, as its text, or as the text that Python writes for a dictionary, as in the SDK."""
+    value = plain(value)
+    if isinstance(value, str):
+        value = _object_in(value)
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise ValueError("not an object")
+    return value
+
+
+def _object_in(text: str) -> object:
+    if len(text) > _LONGEST_OBJECT:
+        raise ValueError("too long")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of the parser, about odd literals
+            return ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError("neither JSON nor a Python dictionary") from error
+
+
 def means_not_passed(value: object) -> bool:
     """Tells whether a value is one that stands for "not passed": ``None``, ``null`` or nothing at all."""
     value = plain(value)
@@ -82,9 +111,11 @@ def means_not_passed(value: object) -> bool:
 
 
 def written(value: object) -> str:
-    """Writes a parsed value the way a user would pass it: ``true``, ``64``, ``0.5``, ``lstm``."""
+    """Writes a parsed value the way a user would pass it: ``true``, ``64``, ``0.5``, ``lstm``, ``100:75``."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
-    return str(value)
+    if isinstance(value, CompoundValue):
+        value = value.plain()
+    return json.dumps(value) if isinstance(value, dict) else str(value)

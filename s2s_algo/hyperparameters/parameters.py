@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from s2s_algo.hyperparameters.domains import Domain
 from s2s_algo.hyperparameters.grammar import written
-from s2s_algo.hyperparameters.table import Hyperparameters, row_of
+from s2s_algo.hyperparameters.table import Hyperparameters, PageHyperparameters, row_of
 from s2s_algo.wording import shown
 
 
@@ -21,6 +21,7 @@ class Parameter:
         description: What it is for.
         tunable: The range recommended for tuning jobs, in words; empty where none is.
         none_means_not_passed: Whether ``None``, ``null`` and the empty text stand for "not passed".
+        is_extension: Whether it is none of the page's.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Parameter:
     description: str
     tunable: str
     none_means_not_passed: bool
+    is_extension: bool
 
     def problem_with(self, value: object) -> str:
         """Words the error for a value that is not allowed."""
@@ -40,7 +42,7 @@ class Parameter:
 
 
 def parameters() -> dict[str, Parameter]:
-    """All parameters by name, in page order."""
+    """All parameters by name, in page order, then the extensions."""
     return {name: _parameter(name) for name in Hyperparameters.model_fields}
 
 
@@ -54,4 +56,5 @@ def _parameter(name: str) -> Parameter:
         description=row.description,
         tunable=row.tunable,
         none_means_not_passed=row.none_means_not_passed,
+        is_extension=name not in PageHyperparameters.model_fields,
     )

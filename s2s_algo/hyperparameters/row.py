@@ -9,6 +9,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from s2s_algo.hyperparameters.domains import Booleans, Choice, Domain
+from s2s_algo.hyperparameters.values import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +40,6 @@ class Row:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Replaces pydantic's own conversions, which know nothing of the grammar of hyperparameters."""
-        return core_schema.no_info_plain_validator_function(self.domain(source).parse)
+        return core_schema.no_info_plain_validator_function(
+            self.domain(source).parse, serialization=core_schema.plain_serializer_function_ser_schema(plain)
+        )

@@ -13,6 +13,7 @@ from s2s_algo.hyperparameters.grammar import written
 from s2s_algo.hyperparameters.table import Hyperparameters
 
 _DROPOUTS = ("cnn_hidden_dropout", "embed_dropout_source", "embed_dropout_target", "rnn_decoder_hidden_dropout")
+_EPOCHS = ("max_num_epochs", "num_epochs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def plateau_before_stop(job: Hyperparameters) -> Iterator[Finding]:
     rate; the log warns.
     """
     reduces = job.lr_scheduler_type == "plateau_reduce" and job.plateau_reduce_lr_factor != 1
-    stops_early_from_the_start = job.max_num_epochs is None and job.min_num_epochs == 0
+    stops_early_from_the_start = job.epoch_limit is None and job.min_num_epochs == 0
     if not (reduces and stops_early_from_the_start):
         return
     names = (
@@ -100,6 +101,7 @@ def plateau_before_stop(job: Hyperparameters) -> Iterator[Finding]:
         "plateau_reduce_lr_factor",
         "lr_scheduler_type",
         "max_num_epochs",
+        "num_epochs",
         "min_num_epochs",
     )
     stop, reduction = job.checkpoint_threshold, job.plateau_reduce_lr_threshold
@@ -116,24 +118,20 @@ def epochs_without_early_stopping(job: Hyperparameters) -> Iterator[Finding]:
 
     The best checkpoint is still the result.
     """
-    if job.max_num_epochs is not None:
-        yield Finding(
-            "INFO",
-            ("max_num_epochs",),
-            f"{job.max_num_epochs} epochs are trained without early stopping",
-            "the best checkpoint is the result",
-        )
+    for name in _EPOCHS:
+        epochs = getattr(job, name)
+        if epochs is not None:
+            what = f"{epochs} epochs are trained without early stopping"
+            yield Finding("INFO", (name,), what, "the best checkpoint is the result")
 
 
 def order_of_epochs(job: Hyperparameters) -> Iterator[Finding]:
     """`min_num_epochs` must be at most `max_num_epochs`."""
-    if job.max_num_epochs is not None and job.min_num_epochs > job.max_num_epochs:
-        yield Finding(
-            "ERROR",
-            ("min_num_epochs", "max_num_epochs"),
-            f"{job.min_num_epochs} is more than max_num_epochs {job.max_num_epochs}",
-            "lower it or raise max_num_epochs",
-        )
+    for name in _EPOCHS:
+        epochs = getattr(job, name)
+        if epochs is not None and job.min_num_epochs > epochs:
+            what = f"{job.min_num_epochs} is more than {name} {epochs}"
+            yield Finding("ERROR", ("min_num_epochs", name), what, f"lower it or raise {name}")
 
 
 def scale_of_distribution(job: Hyperparameters) -> Iterator[Finding]:
@@ -170,6 +168,86 @@ def momentum_of_sgd(job: Hyperparameters) -> Iterator[Finding]:
         )
 
 
+def token_batches_alone(job: Hyperparameters) -> Iterator[Finding]:
+    """`max_batch_tokens` takes the place of `batch_size`, so only one of them can be passed.
+
+    Nor are there buckets then; the log warns if `bucketing_enabled` or `bucket_width` is passed.
+    """
+    if job.max_batch_tokens is None:
+        return
+    if "batch_size" in job.model_fields_set:
+        yield Finding(
+            "ERROR",
+            ("max_batch_tokens", "batch_size"),
+            f"{job.max_batch_tokens} takes the place of batch_size, but {job.batch_size} was passed as that too",
+            "leave one of them out",
+        )
+    for name in ("bucketing_enabled", "bucket_width"):
+        if name in job.model_fields_set:
+            what = f"{written(getattr(job, name))} has no effect with max_batch_tokens"
+            yield Finding("WARNING", (name, "max_batch_tokens"), what, "batches are as long as their longest pair")
+
+
+def pairs_of_token_batches(job: Hyperparameters) -> Iterator[Finding]:
+    """`max_seqs` can be passed only with `max_batch_tokens`."""
+    if job.max_seqs is not None and job.max_batch_tokens is None:
+        yield Finding(
+            "ERROR",
+            ("max_seqs", "max_batch_tokens"),
+            f"{job.max_seqs} was passed without max_batch_tokens",
+            "pass that as well, or batch_size instead",
+        )
+
+
+def chunks_are_not_cut(job: Hyperparameters) -> Iterator[Finding]:
+    """A `chunking` size should be at most `max_seq_len_source` and `max_seq_len_target`.
+
+    Longer chunks are cut to these lengths; the log warns.
+    """
+    shortest = min(job.max_seq_len_source, job.max_seq_len_target)
+    if job.chunking and job.chunking.size > shortest:
+        yield Finding(
+            "WARNING",
+            ("chunking", "max_seq_len_source", "max_seq_len_target"),
+            f"its chunks of {job.chunking.size} tokens are cut to {shortest}",
+            "lower its size, or raise max_seq_len_source and max_seq_len_target",
+        )
+
+
+def one_limit_of_epochs(job: Hyperparameters) -> Iterator[Finding]:
+    """`num_epochs` and `max_num_epochs` are the same, so only one of them can be passed."""
+    if job.num_epochs is not None and job.max_num_epochs is not None:
+        yield Finding(
+            "ERROR",
+            ("num_epochs", "max_num_epochs"),
+            f"{job.num_epochs} was passed with max_num_epochs {job.max_num_epochs}, which means the same",
+            "leave one of them out",
+        )
+
+
+def one_time_of_checkpoints(job: Hyperparameters) -> Iterator[Finding]:
+    """`save_interval` takes the place of `checkpoint_frequency_num_batches`, so only one of them can be passed."""
+    if job.save_interval is not None and "checkpoint_frequency_num_batches" in job.model_fields_set:
+        yield Finding(
+            "ERROR",
+            ("save_interval", "checkpoint_frequency_num_batches"),
+            f"{job.save_interval} epochs was passed with checkpoint_frequency_num_batches "
+            f"{job.checkpoint_frequency_num_batches}",
+            "leave one of them out",
+        )
+
+
+def start_where_an_epoch_ended(job: Hyperparameters) -> Iterator[Finding]:
+    """A number as `start_epoch` needs `save_interval`, with which epochs end in checkpoints."""
+    if job.start_epoch != "auto" and job.save_interval is None:
+        yield Finding(
+            "ERROR",
+            ("start_epoch", "save_interval"),
+            f"{job.start_epoch} needs the checkpoints that save_interval makes at the ends of epochs",
+            "pass save_interval, or leave start_epoch out to go on from the newest checkpoint",
+        )
+
+
 RULES: tuple[Callable[[Hyperparameters], Iterator[Finding]], ...] = (
     residual_layers,
     dropout_of_one,
@@ -179,4 +257,10 @@ RULES: tuple[Callable[[Hyperparameters], Iterator[Finding]], ...] = (
     order_of_epochs,
     scale_of_distribution,
     momentum_of_sgd,
+    token_batches_alone,
+    pairs_of_token_batches,
+    chunks_are_not_cut,
+    one_limit_of_epochs,
+    one_time_of_checkpoints,
+    start_where_an_epoch_ended,
 )

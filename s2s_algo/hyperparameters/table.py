@@ -1,4 +1,4 @@
-"""The table of hyperparameters: one field per parameter, in the order of the public page.
+"""The table of hyperparameters: one field per parameter, in the order of the public page, then the extensions.
 
 A row is the only place that knows a parameter: its type, values, default and description are read from here by the
 validation, by the documentation and by type checkers.
@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from s2s_algo.hyperparameters.compound import SEEDS, Chunkings, Cleanups, IntegersOr, LengthBounds, Orderings
 from s2s_algo.hyperparameters.domains import Integers, Numbers
 from s2s_algo.hyperparameters.grammar import means_not_passed
 from s2s_algo.hyperparameters.row import Row
+from s2s_algo.hyperparameters.values import Chunking, CleanupOldModels, MaxSeqLength, SeqOrdering
 
 _LARGEST = 2**31 - 1
 _COUNTS = Integers(1, _LARGEST)
@@ -19,14 +21,12 @@ _LAYERS = Integers(1, 100)
 _WIDTHS = Integers(1, 65_536)
 _PROBABILITIES = Numbers(0, 1)
 
+# The order of a job with token-limited batches: like lengths come together, and still every epoch differs.
+_ORDER_OF_TOKEN_BATCHES = SeqOrdering("laplace", part_size=1000)
 
-class Hyperparameters(BaseModel):
-    """The configuration of a training job: frozen, complete, every value inside its own row's limits.
 
-    Values are taken as Python objects or as the text of the job's configuration. Rules between parameters are not
-    checked here: a job goes through ``validate``. ``model_fields_set`` holds the names that were passed, so
-    ``model_dump(exclude_unset=True)`` gives what rebuilds an equal object.
-    """
+class PageHyperparameters(BaseModel):
+    """The parameters of the public page."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -281,8 +281,122 @@ class Hyperparameters(BaseModel):
     def _leave_out_what_means_not_passed(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        optional = {name for name in cls.model_fields if row_of(name).none_means_not_passed}
-        return {name: value for name, value in values.items() if not (name in optional and means_not_passed(value))}
+        fields = cls.model_fields
+        optional = {name for name in fields if row_of(name).none_means_not_passed}
+        empty = {name for name, field in fields.items() if field.default is None}
+        return {
+            name: value
+            for name, value in values.items()
+            if not (name in optional and means_not_passed(value)) and not (name in empty and value is None)
+        }
+
+
+class Hyperparameters(PageHyperparameters):
+    """The configuration of a training job: frozen, complete, every value inside its own row's limits.
+
+    Its own fields are the extensions; a job that passes none of them is the page's.
+
+    Values are taken as Python objects or as the text of the job's configuration. Rules between parameters are not
+    checked here: a job goes through ``validate``. ``model_fields_set`` holds the names that were passed, so
+    ``model_dump(exclude_unset=True)`` gives what rebuilds an equal object.
+    """
+
+    max_batch_tokens: Annotated[
+        int | None,
+        Row(
+            "Limits a batch by its padded tokens in place of `batch_size` and buckets: its pairs times its longest "
+            "source, and times its longest target with the end symbol, are each at most this many.",
+            _COUNTS,
+        ),
+    ] = None
+    max_seqs: Annotated[
+        int | None, Row("Most pairs of such a batch, beside `max_batch_tokens`; not passed: any number.", _COUNTS)
+    ] = None
+    seq_ordering: Annotated[
+        SeqOrdering | None,
+        Row(
+            "Order of the training pairs before batching, by source length where it sorts; N is a seed for `random`, "
+            "the number of parts for `laplace:N`, the pairs of a part for `laplace:.N`. Not passed: the order of "
+            "buckets, or `laplace:.1000` with `max_batch_tokens`.",
+            Orderings(),
+        ),
+    ] = None
+    chunking: Annotated[
+        Chunking | Literal[0],
+        Row(
+            "Cuts training pairs into chunks of SIZE tokens that begin every STEP tokens; only where both sides of "
+            "every pair are equally long, as in tagging. 0 switches it off.",
+            Chunkings(),
+        ),
+    ] = 0
+    max_seq_length: Annotated[
+        MaxSeqLength | None,
+        Row(
+            "Most tokens of a training pair, by side, before anything is cut: a pair over a bound is discarded.",
+            LengthBounds(),
+        ),
+    ] = None
+    num_epochs: Annotated[int | None, Row("Another name of `max_num_epochs`.", _COUNTS)] = None
+    save_interval: Annotated[
+        int | None,
+        Row(
+            "Epochs from one checkpoint, with its evaluation, to the next, in place of "
+            "`checkpoint_frequency_num_batches`; the last epoch has one too.",
+            _COUNTS,
+        ),
+    ] = None
+    start_epoch: Annotated[
+        int | Literal["auto"],
+        Row(
+            "Epoch to begin with: auto goes on from the newest whole checkpoint, 1 begins afresh, a later one goes on "
+            "from the checkpoint of the epoch before it.",
+            IntegersOr("auto", _COUNTS),
+        ),
+    ] = "auto"
+    cleanup_old_models: Annotated[
+        CleanupOldModels | Literal[False],
+        Row(
+            "Which checkpoints stay: the last `keep_last_n` (2 by default), the best `keep_best_n` on the optimized "
+            "metric (4), and those of the epochs in the list `keep` (20, 40, 80, 160, 240); without `save_interval` "
+            "these are numbers of checkpoints. False keeps the last 2 and the best.",
+            Cleanups(),
+        ),
+    ] = False
+    stop_on_nonfinite_train_score: Annotated[
+        bool,
+        Row("Ends the job where the loss of an update is not finite; false leaves that update out and goes on."),
+    ] = True
+    seed: Annotated[int, Row("Every random choice of the job follows from it.", SEEDS)] = 13
+    precision: Annotated[
+        Literal["float32", "bfloat16", "auto"],
+        Row("Numbers of training; auto is bfloat16, in mixed precision, where the device computes with it natively."),
+    ] = "float32"
+    processes: Annotated[
+        int | None, Row("Training processes on each host; not passed: one for each GPU, or 1.", _COUNTS)
+    ] = None
+    label_smoothing: Annotated[
+        float,
+        Row("Share of probability that the loss spreads over all words of the vocabulary.", Numbers(0, 1, False, True)),
+    ] = 0.0
+    length_penalty_alpha: Annotated[
+        float,
+        Row("Exponent of the length penalty in translation, kept with the model; 0 switches it off.", Numbers(0)),
+    ] = 1.0
+    length_penalty_beta: Annotated[
+        float, Row("Offset of the length penalty in translation, kept with the model.", Numbers(0))
+    ] = 0.0
+
+    @property
+    def epoch_limit(self) -> int | None:
+        """``max_num_epochs``, by whichever of its two names it was passed."""
+        return self.num_epochs if self.max_num_epochs is None else self.max_num_epochs
+
+    @property
+    def ordering(self) -> SeqOrdering | None:
+        """``seq_ordering``, or what it is with token-limited batches; ``None`` is the order of buckets."""
+        if self.seq_ordering is None and self.max_batch_tokens is not None:
+            return _ORDER_OF_TOKEN_BATCHES
+        return self.seq_ordering
 
 
 def row_of(name: str) -> Row:

@@ -80,7 +80,9 @@ def validate(raw: Mapping[str, object]) -> Validated:
     if lines:
         raise ClientError(_message(lines))
     ignored = [_ignored(from_platform)] if from_platform else []
-    return Validated(Hyperparameters.model_validate(accepted), (*ignored, *(notice for _, notice in notices)))
+    result = Hyperparameters.model_validate(accepted)
+    about_tuning = _about_tuning(raw.get(TUNING_MARK), result)
+    return Validated(result, (*ignored, *about_tuning, *(notice for _, notice in notices)))
 
 
 def valid_part(raw: Mapping[str, object]) -> Hyperparameters:
@@ -92,15 +94,26 @@ def valid_part(raw: Mapping[str, object]) -> Hyperparameters:
 
 def _rejected(passed: Mapping[str, object]) -> set[str]:
     """The names whose values their rows do not allow."""
+    # In Python None is what a parameter without a value has; in a job it is a value, which few rows allow.
+    table = parameters()
+    rejected = {name for name, value in passed.items() if value is None and not table[name].none_means_not_passed}
     try:
         Hyperparameters.model_validate(passed)
     except ValidationError as error:
-        return {str(detail["loc"][0]) for detail in error.errors(include_url=False, include_input=False)}
-    return set()
+        rejected |= {str(detail["loc"][0]) for detail in error.errors(include_url=False, include_input=False)}
+    return rejected
 
 
 def _findings(hyperparameters: Hyperparameters) -> list[Finding]:
     return [finding for rule in RULES for finding in rule(hyperparameters)]
+
+
+def _about_tuning(objective: object, job: Hyperparameters) -> list[Notice]:
+    """A tuning job finds out only at the end that its training jobs never say what it looks for."""
+    if objective != "validation:bleu" or job.bleu_sample_size or job.optimized_metric == "bleu":
+        return []
+    advice = "pass bleu_sample_size, or bleu as optimized_metric"
+    return [Notice("WARNING", f"the tuning job looks for {objective}, which this job does not compute; {advice}")]
 
 
 def _ignored(names: Sequence[str]) -> Notice:

@@ -2,63 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from s2s_algo.data.batches import Batch, PlannedBatch, collate, plan_epoch, plan_in_order
-from s2s_algo.data.buckets import Bucket, assign_buckets
+from s2s_algo.data.batches import Batch, collate
 from s2s_algo.data.corpus import Corpus
+from s2s_algo.data.plans import BatchPlan, PlannedBatch
 from s2s_algo.data.vocabulary import Vocabulary
+from s2s_algo.training.workers import Workers
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSource:
-    """A truncated corpus, cut into batches.
+    """A corpus, cut into batches of which each worker gets its share.
 
     Attributes:
         corpus: The pairs as trained.
         vocabulary: Of the target.
-        buckets: The shapes of batches.
-        batch_size: Pairs in a full batch.
-        seed: Seed of the order.
-        device: Where batches go.
+        batches: How the corpus is cut.
+        workers: Who trains together.
+        is_shard: Whether every machine has a corpus of its own rather than all the same. Each then cuts its own, and
+            the batches of all machines with the same number make one.
     """
 
     corpus: Corpus
     vocabulary: Vocabulary
-    buckets: Sequence[Bucket]
-    batch_size: int
-    seed: int
-    device: torch.device
-    bucket_of_pair: NDArray[np.int32] = field(init=False)
-
-    def __post_init__(self) -> None:
-        target_lengths = self.corpus.target.lengths + 1
-        bucket_of_pair = assign_buckets(self.corpus.source.lengths, target_lengths, self.buckets)
-        object.__setattr__(self, "bucket_of_pair", bucket_of_pair)
+    batches: BatchPlan
+    workers: Workers
+    is_shard: bool = False
 
     def plan(self, epoch: int) -> list[PlannedBatch]:
         """The batches of a training epoch, counted from 0: a pure function of seed, epoch and lengths."""
-        return plan_epoch(self.bucket_of_pair, self.buckets, self.batch_size, self.seed, epoch)
+        return self._as_many_everywhere(self.batches.epoch(epoch))
 
     def plan_in_order(self) -> list[PlannedBatch]:
         """Every pair once, for validation."""
-        return plan_in_order(self.bucket_of_pair, self.buckets, self.batch_size)
+        return self._as_many_everywhere(self.batches.in_order())
 
     def largest(self) -> list[PlannedBatch]:
-        """The batches that can need most memory: most tokens, and most pairs of a source and a target position.
-
-        Which of the two counts depends on the kind of attention.
-        """
-        plan = self.plan_in_order()
-        most_tokens = max(plan, key=lambda batch: len(batch.pairs) * sum(batch.bucket))
-        most_cells = max(plan, key=lambda batch: len(batch.pairs) * batch.bucket.source * batch.bucket.target)
-        return [most_tokens] if most_tokens is most_cells else [most_tokens, most_cells]
+        """The batches that can need most memory."""
+        return self.batches.largest()
 
     def collate(self, planned: PlannedBatch) -> Batch:
-        """The tensors of a batch."""
-        return collate(self.corpus, planned, self.vocabulary.bos_id, self.vocabulary.eos_id).to(self.device)
+        """The tensors of this worker's share of a batch, which may be of no pairs."""
+        divide = self.workers.share_of_host if self.is_shard else self.workers.share
+        share = np.array(divide(range(len(planned.pairs))), np.int64)
+        planned = PlannedBatch(planned.bucket, planned.pairs[share])
+        return collate(self.corpus, planned, self.vocabulary.bos_id, self.vocabulary.eos_id).to(self.workers.device)
+
+    def _as_many_everywhere(self, plan: list[PlannedBatch]) -> list[PlannedBatch]:
+        """Adds batches of no pairs where other machines have more batches, for all make the same updates."""
+        if not self.is_shard:
+            return plan
+        none = PlannedBatch(plan[-1].bucket, np.zeros(0, np.int64))
+        return plan + [none] * (self.workers.largest(len(plan)) - len(plan))

@@ -37,6 +37,10 @@ class Totals:
         self.correct += other.correct
         self.tokens += other.tokens
 
+    def numbers(self) -> tuple[float, int, int]:
+        """All of them, in the order of the attributes."""
+        return self.negative_log_likelihood, self.correct, self.tokens
+
     @property
     def perplexity(self) -> float:
         """The exponential of the mean negative log-likelihood; 1 is perfect."""
@@ -48,10 +52,15 @@ class Totals:
         return self.correct / max(self.tokens, 1)
 
 
-def batch_loss(model: Seq2Seq, batch: Batch) -> tuple[Tensor, Totals]:
+def batch_loss(model: Seq2Seq, batch: Batch, label_smoothing: float = 0.0) -> tuple[Tensor, Totals]:
     """The mean cross-entropy per real target token of a batch.
 
     Padding is taken out before the output layer, whose product is the largest of all.
+
+    Args:
+        model: What learns.
+        batch: At least one pair.
+        label_smoothing: Probability that the loss asks for all tokens but the right one, in equal parts.
 
     Returns:
         The loss, a scalar with gradient, and the totals of the same forward pass.
@@ -60,11 +69,16 @@ def batch_loss(model: Seq2Seq, batch: Batch) -> tuple[Tensor, Totals]:
     real = batch.target_label != PAD_ID
     logits = model.output_layer(outputs[real])
     labels = batch.target_label[real]
-    per_token = functional.cross_entropy(logits, labels, reduction="none")
+    per_token = functional.cross_entropy(logits.float(), labels, reduction="none")
     with torch.no_grad():
         totals = Totals(
             negative_log_likelihood=per_token.clamp(max=_WORST).sum(dtype=torch.float64).item(),
             correct=int((logits.argmax(-1) == labels).sum()),
             tokens=len(labels),
         )
+    if label_smoothing:
+        # In terms of the mean over all tokens, the right one included.
+        share = label_smoothing * logits.shape[-1] / (logits.shape[-1] - 1)
+        over_all = -logits.float().log_softmax(-1).mean(-1)
+        per_token = (1 - share) * per_token + share * over_all
     return per_token.mean(), totals

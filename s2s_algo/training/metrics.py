@@ -35,10 +35,19 @@ class Metric:
             return True
         return score > best if self.higher_is_better else score < best
 
+    def cost(self, score: float) -> float:
+        """The score, turned so that lower is better."""
+        return -score if self.higher_is_better else score
+
     @property
     def regex(self) -> str:
         """What to give as ``MetricDefinitions`` regex for ``validation:NAME``."""
         return rf"#quality_metric: host=\S+, epoch=\S+, validation {self.name} <{self.tag}>=(\S+)"
+
+    @property
+    def definition(self) -> dict[str, str]:
+        """One of the ``MetricDefinitions`` of a tuning job."""
+        return {"Name": f"validation:{self.name}", "Regex": self.regex}
 
     def line(self, host: str, epoch: int, score: float) -> str:
         """The log line that ``regex`` finds."""
@@ -50,6 +59,18 @@ METRICS: dict[MetricName, Metric] = {
     "accuracy": Metric("accuracy", higher_is_better=True, tag="score"),
     "bleu": Metric("bleu", higher_is_better=True, tag="score"),
 }
+
+
+# The log lines that have them begin with a tab, which the platform's log shows as #011.
+_TRAINING_DEFINITIONS = [
+    {"Name": f"train:{name}", "Regex": rf"Checkpoint \[\d+\](?:\s|#011)+Train-{name}=(\S+)"}
+    for name in ("perplexity", "accuracy")
+]
+
+
+def metric_definitions() -> list[dict[str, str]]:
+    """The ``MetricDefinitions`` of a training or tuning job: what a job can be judged by first."""
+    return [*(metric.definition for metric in METRICS.values()), *_TRAINING_DEFINITIONS]
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,13 @@ class Optimizer:
         for parameter in self.parameters:
             parameter.grad = None
 
+    @torch.no_grad()
+    def has_finite_gradients(self) -> bool:
+        """Whether every number of every gradient is finite."""
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        largest = torch._foreach_norm(gradients, math.inf)
+        return bool(torch.stack(largest).isfinite().all())
+
     def state(self) -> dict[str, Tensor]:
         """The running averages by ``kind/parameter`` for a checkpoint; ``updates`` is kept apart."""
         return {

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from s2s_algo.checkpoints.store import Snapshot
 from s2s_algo.checkpoints.tensors import fill
 from s2s_algo.errors import ClientError
@@ -16,8 +14,20 @@ from s2s_algo.training.optimizers import Optimizer
 from s2s_algo.training.schedules import Schedule
 from s2s_algo.training.state import TrainState
 
-# Limits may be changed when a job is resumed, for that is how one trains on; everything else is as it was.
-CHANGEABLE = frozenset({"max_num_batches", "max_num_epochs", "min_num_epochs", "checkpoint_threshold"})
+# What may be changed when a job is resumed: limits, for that is how one trains on, and what is no part of learning.
+CHANGEABLE = frozenset(
+    {
+        "max_num_batches",
+        "max_num_epochs",
+        "num_epochs",
+        "min_num_epochs",
+        "checkpoint_threshold",
+        "start_epoch",
+        "cleanup_old_models",
+        "stop_on_nonfinite_train_score",
+        "processes",
+    }
+)
 
 _MOMENT = "moment/"
 
@@ -58,13 +68,9 @@ def take_snapshot(
     values: dict[str, Any] = {"optimizer_updates": optimizer.updates}
     # (3) The learning rate.
     values["schedule"] = schedule.state()
-    # (4) Random generators: dropout is all that draws from them.
-    training["random/cpu"] = torch.get_rng_state()
-    if model.device.type == "cuda":
-        training["random/cuda"] = torch.cuda.get_rng_state(model.device)
-    # (5) Counters, which are also the position in the data.
+    # (4) Counters, which are also the position in the data and, with the seed, the source of all random numbers.
     values["state"] = state.to_json()
-    # (6) Whose checkpoint it is.
+    # (5) Whose checkpoint it is.
     values["identity"] = asdict(identity)
     return Snapshot(weights, training, values)
 
@@ -79,7 +85,7 @@ def restore(
     """
     values = snapshot.values
     try:
-        # (6) Whose checkpoint it is comes first.
+        # (5) Whose checkpoint it is comes first.
         if differences := identity.differences(values["identity"]):
             raise ClientError(
                 f"the checkpoint belongs to another job: {'; '.join(differences)}. Resume with the settings and data "
@@ -95,11 +101,7 @@ def restore(
         optimizer.load_state(moments, values["optimizer_updates"])
         # (3) The learning rate.
         schedule.load_state(values["schedule"])
-        # (4) Random generators.
-        torch.set_rng_state(snapshot.training["random/cpu"])
-        if model.device.type == "cuda" and "random/cuda" in snapshot.training:
-            torch.cuda.set_rng_state(snapshot.training["random/cuda"], model.device)
-        # (5) Counters.
+        # (4) Counters.
         return TrainState.from_json(values["state"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ClientError(

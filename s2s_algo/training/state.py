@@ -23,6 +23,8 @@ class TrainState:
         totals: Over the training batches since the last checkpoint.
         checkpoint: Checkpoints evaluated.
         evaluated_updates: ``updates`` at the last one.
+        saved_updates: ``updates`` when the job was last saved.
+        skipped: Updates that were left out since their loss or gradient was not finite.
         best_checkpoint: Number of the best one, 0 before the first.
         best_updates: ``updates`` at the best one.
         best_score: Its score, ``None`` before the first.
@@ -38,6 +40,8 @@ class TrainState:
     totals: Totals = field(default_factory=Totals)
     checkpoint: int = 0
     evaluated_updates: int = 0
+    saved_updates: int = 0
+    skipped: int = 0
     best_checkpoint: int = 0
     best_updates: int = 0
     best_score: float | None = None

@@ -13,6 +13,31 @@ class StopRequested(BaseException):
     """Someone wants the job to end now, keeping what was learnt. Not an error, so handlers of errors let it pass."""
 
 
+def stop_if(requested: bool) -> None:
+    """Ends the job if that is wanted."""
+    if requested:
+        raise StopRequested
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRule:
+    """When a job is evaluated and saved on its way.
+
+    Attributes:
+        every_updates: After every so many updates.
+        every_epochs: After every so many epochs instead, unless ``None``.
+    """
+
+    every_updates: int
+    every_epochs: int | None = None
+
+    def is_due(self, state: TrainState) -> bool:
+        """Whether it is time, now that an update is done."""
+        if self.every_epochs is None:
+            return state.updates % self.every_updates == 0
+        return state.position == 0 and state.epoch % self.every_epochs == 0
+
+
 @dataclass(frozen=True, slots=True)
 class StoppingRule:
     """The limits of a job; the first one reached ends it.

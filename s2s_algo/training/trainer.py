@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from s2s_algo.checkpoints.retention import Evaluated, Retention, to_keep
 from s2s_algo.checkpoints.store import CheckpointStore
-from s2s_algo.data.batches import PlannedBatch
+from s2s_algo.data.plans import PlannedBatch
 from s2s_algo.errors import ClientError
 from s2s_algo.memory import is_out_of_memory
 from s2s_algo.model.seq2seq import Seq2Seq
@@ -19,12 +22,15 @@ from s2s_algo.training.data import BatchSource
 from s2s_algo.training.loss import Totals, batch_loss
 from s2s_algo.training.metrics import METRICS, Metric, MetricName
 from s2s_algo.training.optimizers import Optimizer
-from s2s_algo.training.progress import Progress
+from s2s_algo.training.precision import Precision
+from s2s_algo.training.progress import Progress, terminal_bar
+from s2s_algo.training.reporting.reporter import Reporter
 from s2s_algo.training.schedules import Schedule
 from s2s_algo.training.snapshot import JobIdentity, take_snapshot
 from s2s_algo.training.state import TrainState
-from s2s_algo.training.stopping import StoppingRule, StopRequested
+from s2s_algo.training.stopping import CheckpointRule, StoppingRule, StopRequested
 from s2s_algo.training.validation import BleuSample, evaluate
+from s2s_algo.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +46,19 @@ class TrainingJob:
         optimized: The metric that decides which checkpoint is best.
         shown_metric: The metric in the lines between checkpoints.
         stopping: When to end.
-        checkpoint_frequency: Updates between two checkpoints.
+        checkpoints: When to evaluate and save.
         store: Where checkpoints go.
+        retention: Which of them stay; ``None``: the newest two and the best.
         identity: What must not change if the job is resumed.
         host: Name of this machine in the metric lines.
-        check_stop: Raises ``StopRequested`` when the job shall end now.
+        seed: Every random choice of the job follows from it.
+        size_limit: The hyperparameter that limits the size of batches, for messages.
+        label_smoothing: See ``batch_loss``.
+        skips_nonfinite: Whether an update whose loss is not finite is left out instead of ending the job.
+        precision: Of forward passes.
+        workers: Who trains together.
+        check_stop: Raises ``StopRequested`` when the job shall end now, in all workers at the same call.
+        reporter: Shows people how it goes.
     """
 
     model: Seq2Seq
@@ -56,11 +70,19 @@ class TrainingJob:
     optimized: Metric
     shown_metric: MetricName
     stopping: StoppingRule
-    checkpoint_frequency: int
+    checkpoints: CheckpointRule
     store: CheckpointStore
+    retention: Retention | None
     identity: JobIdentity
     host: str
+    seed: int
+    size_limit: str
+    label_smoothing: float
+    skips_nonfinite: bool
+    precision: Precision
+    workers: Workers
     check_stop: Callable[[], None]
+    reporter: Reporter
 
 
 def train(job: TrainingJob, state: TrainState) -> None:
@@ -76,29 +98,36 @@ def train(job: TrainingJob, state: TrainState) -> None:
     """
     logger.info("Training started.")
     try_largest_batch(job)
-    progress = Progress(state, job.stopping, job.shown_metric)
-    if state.updates and state.updates % job.checkpoint_frequency == 0 and state.evaluated_updates != state.updates:
+    job.reporter.started(state)
+    bar = terminal_bar(state) if job.workers.is_leader else None
+    progress = Progress(state, job.stopping, job.shown_metric, bar=bar)
+    if state.evaluated_updates < state.updates and job.checkpoints.is_due(state):
         checkpoint(job, state, progress)  # it was about to be made when the job was stopped
-    reason = None
+    plan: list[PlannedBatch] = []
+    planned_epoch = None
+    reason = job.stopping.reason(state)
     try:
         while reason is None:
-            plan = job.train_data.plan(state.epoch)
-            reason = job.stopping.reason(state)
-            while reason is None and state.position < len(plan):
-                job.check_stop()
-                totals = update(job, state, plan[state.position])
-                progress.updated(state, totals.tokens, len(plan))
-                if state.updates % job.checkpoint_frequency == 0:
-                    checkpoint(job, state, progress)
-                reason = job.stopping.reason(state)
+            if planned_epoch != state.epoch:
+                plan, planned_epoch = job.train_data.plan(state.epoch), state.epoch
+            job.check_stop()
+            totals = update(job, state, plan[state.position])
             if state.position == len(plan):
                 state.epoch, state.position = state.epoch + 1, 0
+            progress.updated(state, totals.tokens, len(plan))
+            job.reporter.updated(state, totals)
+            if job.checkpoints.is_due(state):
+                checkpoint(job, state, progress)
+            reason = job.stopping.reason(state)
         if state.evaluated_updates < state.updates:
             checkpoint(job, state, progress)
     except StopRequested:
-        if state.updates and job.store.newest() != state.updates:
+        if state.updates != state.saved_updates:
             save(job, state)
+        job.reporter.finished(state, "Stopped by a signal.")
         raise
+    finally:
+        progress.close()
     logger.info("%s", reason)
     logger.info(
         "Training finished. Best checkpoint: %d. Best validation %s: %.6f",
@@ -106,21 +135,40 @@ def train(job: TrainingJob, state: TrainState) -> None:
         job.optimized.name,
         state.best_score,
     )
+    job.reporter.finished(state, reason)
 
 
 def update(job: TrainingJob, state: TrainState, planned: PlannedBatch) -> Totals:
-    """One forward pass, backward pass and step of the optimizer; counts it in ``state``."""
+    """One forward pass, backward pass and step of the optimizer; counts it in ``state``.
+
+    Every worker takes its part of the batch; the gradient is the mean over the tokens of the whole batch.
+    """
     began = time.monotonic()
     job.model.train()
+    # (1) Dropout depends on the seed, the update and the worker alone, so nothing of it has to be remembered.
+    torch.manual_seed(_seed_of(job, state.updates))
+    # (2) This worker's part of the batch, which is empty if there are fewer pairs than workers.
     batch = job.train_data.collate(planned)
-    loss, totals = batch_loss(job.model, batch)
-    loss.backward()
-    if not math.isfinite(loss.item()):
-        raise _not_finite(job, f"the loss of update {state.updates + 1} is {loss.item()}")
-    job.optimizer.step(job.schedule.rate(state.updates + 1))
+    pairs, own, loss = len(batch.source), Totals(), None
+    if pairs:
+        with job.precision.context():
+            loss, own = batch_loss(job.model, batch, job.label_smoothing)
+    value = loss.item() if loss is not None else 0.0
+    nll, correct, tokens, all_pairs, broken = job.workers.sum(*own.numbers(), pairs, not math.isfinite(value))
+    totals = Totals(nll, int(correct), int(tokens))
+    # (3) The gradient.
+    if loss is not None:
+        (loss if own.tokens == totals.tokens else loss * (own.tokens / totals.tokens)).backward()
+    job.workers.sum_gradients(job.optimizer.parameters)
+    if broken or not job.optimizer.has_finite_gradients():
+        _skip_or_stop(job, state, value)
+        totals = Totals()
+    else:
+        job.optimizer.step(job.schedule.rate(state.updates + 1))
+    # (4) The counters.
     state.updates += 1
     state.position += 1
-    state.samples += len(planned.pairs)
+    state.samples += int(all_pairs)
     state.totals.add(totals)
     state.seconds += time.monotonic() - began
     return totals
@@ -130,14 +178,20 @@ def checkpoint(job: TrainingJob, state: TrainState, progress: Progress) -> None:
     """Evaluates the model, decides whether it is the best so far, and saves everything."""
     # (1) Scores.
     validation = evaluate(
-        job.model, job.validation_data, lambda done, total: _watch(job, progress, "validating", done, total)
+        job.model,
+        job.validation_data,
+        job.precision,
+        job.workers,
+        lambda done, total: _watch(job, progress, "validating", done, total),
     )
     if not math.isfinite(validation.negative_log_likelihood):
         raise _not_finite(job, f"the validation loss after update {state.updates} is not finite")
     scores: dict[MetricName, float] = {"perplexity": validation.perplexity, "accuracy": validation.accuracy}
     if job.bleu is not None:
         began = time.monotonic()
-        scores["bleu"] = job.bleu.score(lambda done, total: _watch(job, progress, "translating for BLEU", done, total))
+        scores["bleu"] = job.bleu.score(
+            job.workers, lambda done, total: _watch(job, progress, "translating for BLEU", done, total)
+        )
         per_sentence = (time.monotonic() - began) / len(job.bleu.sources)
         decoded = {"bleu-val": scores["bleu"], "avg-sec-per-sent-val": per_sentence}
         logger.info("Checkpoint [%d]: Decoder finished (%s)", state.checkpoint + 1, decoded)
@@ -174,44 +228,106 @@ def checkpoint(job: TrainingJob, state: TrainState, progress: Progress) -> None:
     job.schedule.after_checkpoint(improved)
     state.checkpoint, state.evaluated_updates, state.totals = number, state.updates, Totals()
     save(job, state)
+    job.reporter.evaluated(state)
     progress.resumed()
 
 
 def save(job: TrainingJob, state: TrainState) -> None:
     """Writes a checkpoint from which the job can go on, and removes those nobody needs any more."""
-    snapshot = take_snapshot(job.model, job.optimizer, job.schedule, state, job.identity)
-    job.store.save(state.updates, snapshot)
-    job.store.retain(best=state.best_updates)
+    state.saved_updates = state.updates
+    if job.workers.is_leader:
+        snapshot = take_snapshot(job.model, job.optimizer, job.schedule, state, job.identity)
+        job.store.save(state.updates, snapshot)
+        job.store.retain(_to_keep(job, state))
 
 
 def try_largest_batch(job: TrainingJob) -> None:
-    """Runs the largest batches once without learning from them: a lack of memory shows before hours of work.
+    """Does the largest work once without learning from it: a lack of memory shows before hours of work.
 
     Raises:
-        ClientError: One does not fit.
+        ClientError: A training batch, a validation batch or a search does not fit.
     """
-    devices = [job.model.device] if job.model.device.type == "cuda" else []
     for largest in job.train_data.largest():
+        with _fitting(job, largest):
+            job.model.train()
+            batch = job.train_data.collate(largest)
+            if len(batch.source):
+                with job.precision.context():
+                    loss, _ = batch_loss(job.model, batch, job.label_smoothing)
+                loss.backward()
+        for parameter in job.model.parameters():
+            parameter.grad = None
+    job.model.eval()
+    for largest in job.validation_data.largest():
+        with _fitting(job, largest), torch.no_grad(), job.precision.context():
+            batch = job.validation_data.collate(largest)
+            if len(batch.source):
+                batch_loss(job.model, batch)
+    if job.bleu is not None:
         try:
-            # The random numbers of the job must not depend on this trial.
-            with torch.random.fork_rng(devices):
-                job.model.train()
-                batch_loss(job.model, job.train_data.collate(largest))[0].backward()
+            job.bleu.try_out()
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            source, target = largest.bucket
             raise ClientError(
-                f"a batch of {len(largest.pairs)} pairs of up to {source} source and {target} target tokens does not "
-                "fit in memory. Lower batch_size, max_seq_len_source, max_seq_len_target or the sizes of the model."
+                "translating the longest validation sentences for BLEU does not fit in memory. Lower beam_size, "
+                "max_seq_len_source or the sizes of the model."
             ) from error
-        for parameter in job.model.parameters():
-            parameter.grad = None
+
+
+@contextmanager
+def _fitting(job: TrainingJob, planned: PlannedBatch) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        source, target = planned.bucket
+        raise ClientError(
+            f"a batch of {len(planned.pairs)} pairs of up to {source} source and {target} target tokens does not "
+            f"fit in memory. Lower {job.size_limit}, max_seq_len_source, max_seq_len_target or the sizes of the model."
+        ) from error
 
 
 def _watch(job: TrainingJob, progress: Progress, what: str, done: int, total: int) -> None:
     job.check_stop()
     progress.working(what, done, total)
+
+
+def _to_keep(job: TrainingJob, state: TrainState) -> set[int]:
+    stored = job.store.stored()
+    if job.retention is None:
+        return to_keep(stored, state.best_updates)
+    by_epoch = job.checkpoints.every_epochs is not None
+    evaluated = [
+        Evaluated(
+            updates=int(entry["updates"]),
+            number=int(entry["epoch" if by_epoch else "checkpoint"]),
+            cost=job.optimized.cost(entry[f"validation_{job.optimized.name}"]),
+        )
+        for entry in state.history
+        if entry["updates"] in stored
+    ]
+    return job.retention.to_keep(evaluated, resume=state.updates, best=state.best_updates)
+
+
+def _seed_of(job: TrainingJob, update: int) -> int:
+    """A seed that no other update and no other worker has."""
+    return int(np.random.SeedSequence([job.seed, update, job.workers.rank]).generate_state(1, np.uint64)[0])
+
+
+def _skip_or_stop(job: TrainingJob, state: TrainState, loss: float) -> None:
+    """Leaves the weights as they were; ends the job unless it shall go on after such an update."""
+    what = f"the loss of update {state.updates + 1} is {loss}"
+    if math.isfinite(loss):
+        what = f"the gradient of update {state.updates + 1} is not finite"
+    error = _not_finite(job, what)
+    if not job.skips_nonfinite:
+        raise error
+    state.skipped += 1
+    logger.warning("Update %d is skipped, %d so far: %s", state.updates + 1, state.skipped, error)
+    for parameter in job.optimizer.parameters:
+        parameter.grad = None
 
 
 def _not_finite(job: TrainingJob, what: str) -> ClientError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,25 +15,32 @@ from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.training.data import BatchSource
 from s2s_algo.training.loss import Totals, batch_loss
 from s2s_algo.training.metrics import corpus_bleu
+from s2s_algo.training.precision import Precision
+from s2s_algo.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
 # Called between batches with what is done and the number of all; may raise to end the work.
 Watch = Callable[[int, int], None]
 
-_BLEU_SLICE = 16  # sentences between two calls of the watch: some seconds, even for a large model on a CPU
+# Sentences of a worker between two calls of the watch: some seconds, even for a large model on a CPU.
+_BLEU_SLICE = 16
 
 
 @torch.no_grad()
-def evaluate(model: Seq2Seq, data: BatchSource, watch: Watch) -> Totals:
-    """Scores every validation pair exactly once, without dropout."""
+def evaluate(model: Seq2Seq, data: BatchSource, precision: Precision, workers: Workers, watch: Watch) -> Totals:
+    """Scores every validation pair exactly once, without dropout; each worker its part of every batch."""
     model.eval()
-    totals = Totals()
+    own = Totals()
     plan = data.plan_in_order()
     for number, planned in enumerate(plan):
         watch(number, len(plan))
-        totals.add(batch_loss(model, data.collate(planned))[1])
-    return totals
+        batch = data.collate(planned)
+        if len(batch.source):
+            with precision.context():
+                own.add(batch_loss(model, batch)[1])
+    nll, correct, tokens = workers.sum(*own.numbers())
+    return Totals(nll, int(correct), int(tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +57,24 @@ class BleuSample:
     references: Sequence[str]
     translator: Translator
 
-    def score(self, watch: Watch) -> float:
-        """Corpus BLEU, 0 to 1, of the model as it is now; logs sacreBLEU's signature."""
+    def try_out(self) -> None:
+        """Takes the first steps of translating the longest sentences, which need about as much memory as all steps."""
+        self.translator.model.eval()
+        options = replace(self.translator.options, max_output_length=2)
+        self.translator.translate(self.sources[-_BLEU_SLICE:], options)
+
+    def score(self, workers: Workers, watch: Watch) -> float:
+        """Corpus BLEU, 0 to 1, of the model as it is now; logs sacreBLEU's signature.
+
+        Each worker translates its part of every slice.
+        """
         self.translator.model.eval()
         hypotheses: list[str] = []
-        for start in range(0, len(self.sources), _BLEU_SLICE):
+        for start in range(0, len(self.sources), _BLEU_SLICE * workers.size):
             watch(start, len(self.sources))
-            found = self.translator.translate(self.sources[start : start + _BLEU_SLICE])
-            hypotheses += [translation.text for translation in found]
+            own = workers.share(self.sources[start : start + _BLEU_SLICE * workers.size])
+            found = [translation.text for translation in self.translator.translate(own)]
+            hypotheses += [text for texts in workers.gather(found) for text in texts]
         result = corpus_bleu(hypotheses, self.references)
         logger.info("BLEU on %d sentences, scale 0 to 1, signature %s", len(self.sources), result.signature)
         return result.score

@@ -377,15 +377,16 @@ def test_dropout_of_1_drops_everything_and_training_goes_on(jobs, encoder, decod
 def test_translations_for_bleu_are_not_dropped_from(jobs, monkeypatch):
     translate, scores = Translator.translate, []
 
-    def spy(self, sources):
-        found = translate(self, sources)
-        scores.append([translation.score for translation in found])
+    def spy(self, sources, options=None):
+        found = translate(self, sources, options)
+        if options is None:  # otherwise it is the trial before training
+            scores.append([translation.score for translation in found])
         return found
 
     monkeypatch.setattr(Translator, "translate", spy)
     assembled = jobs.train(CNN | {"cnn_hidden_dropout": "0.5", "bleu_sample_size": "-1"})
     assembled.job.model.train()
-    assembled.job.bleu.score(lambda *_: None)
+    assembled.job.bleu.score(assembled.job.workers, lambda *_: None)
     assert len(scores) == 2
     assert scores[0] == scores[1]
 

@@ -22,14 +22,15 @@ def scores(assembled):
 
 
 def watch_batches(monkeypatch):
-    """Lists the batches of updates and of validation as they are used; the trial of the largest one is among them."""
+    """Lists the batches of updates and of validation as they are used; the trial of the largest ones is among them."""
     seen = {"training": [], "validation": []}
     for name, module in (("training", trainer), ("validation", validation)):
         real = module.batch_loss
 
-        def spy(model, batch, name=name, real=real):
-            seen[name].append(batch)
-            return real(model, batch)
+        def spy(model, batch, *smoothing, name=name, real=real):
+            if model.training == (name == "training"):
+                seen[name].append(batch)
+            return real(model, batch, *smoothing)
 
         monkeypatch.setattr(module, "batch_loss", spy)
     return seen
@@ -150,7 +151,7 @@ def pairs_of_ratio_one(count=8):
 def test_buckets_grow_by_their_width(jobs, width, buckets):
     raw = {"max_seq_len_source": "10", "max_seq_len_target": "9", "bucket_width": width}
     data = jobs.assemble(raw, train_pairs=pairs_of_ratio_one()).job.train_data
-    assert data.buckets == buckets
+    assert data.batches.buckets == buckets
     # Batches are padded to the first bucket that holds their pairs.
     for planned in data.plan(0):
         longest = int(data.collate(planned).source_length.max())
@@ -162,4 +163,4 @@ def test_the_width_is_the_step_of_the_longer_side(jobs):
     # Target sentences are, with their end symbol, twice as long as their sources.
     pairs = [([FIRST_WORD] * length, [FIRST_WORD] * (2 * length - 1)) for length in (1, 2, 3, 4)]
     raw = {"max_seq_len_source": "6", "max_seq_len_target": "11", "bucket_width": "4"}
-    assert jobs.assemble(raw, train_pairs=pairs).job.train_data.buckets == [(2, 4), (4, 8), (6, 12)]
+    assert jobs.assemble(raw, train_pairs=pairs).job.train_data.batches.buckets == [(2, 4), (4, 8), (6, 12)]

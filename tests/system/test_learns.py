@@ -142,7 +142,7 @@ def train_translator(channels, raw, folder):
         scratch=folder / "scratch",
         checkpoints=folder / "checkpoints",
         host="algo-1",
-        check_stop=lambda: None,
+        stop_requested=lambda: False,
     )
     train(assembled.job, assembled.state)
     save_artifact(assembled.artifact(), folder / "model")

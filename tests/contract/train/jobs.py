@@ -120,9 +120,16 @@ class OptMl:
             self.put(f"vocab/vocab.{side}.json", text.encode())
 
     def files(self) -> set[str]:
-        """All files of the folder but those the platform put there."""
+        """All files of the folder but those the platform put there and what is shown of the progress."""
         paths = (path.relative_to(self.base) for path in self.base.rglob("*") if not path.is_dir())
-        return {str(path) for path in paths if path.parts[0] != "input"}
+        shown = {("output", "data"), ("output", "tensorboard")}
+        return {str(path) for path in paths if path.parts[0] != "input" and path.parts[:2] not in shown}
+
+    def checkpoint_names(self) -> list[str]:
+        """The folders of checkpoints, in order; whatever else is there must be the lock."""
+        names = sorted(path.name for path in self.checkpoints.iterdir())
+        assert [name for name in names if not name.startswith("checkpoint-")] == ["lock.sagemaker-ignore"]
+        return names[:-1]
 
     def environment(self, more: Mapping[str, str] = {}) -> dict[str, str]:
         """Of the process: nothing of ours but what is needed to run beside other jobs."""
@@ -203,6 +210,15 @@ class Job:
         self._signalled = self._signalled or time.monotonic()
         os.kill(self.pid, signal.SIGTERM)
 
+    def worker(self, rank: int) -> int:
+        """The id of one of its training processes."""
+        (children,) = Path("/proc").glob(f"{self.pid}/task/{self.pid}/children")
+        for child in children.read_text().split():
+            environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+            if f"RANK={rank}".encode() in environment:
+                return int(child)
+        raise AssertionError(f"no training process {rank}:\n{self.log}")
+
     def limit_file_size(self, limit: int) -> None:
         """Lets it write no file of more bytes, as if the disk were full."""
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (limit, limit))
@@ -229,10 +245,17 @@ class Job:
 class ColdJob(Job):
     """Started as Docker starts it: ``python -m container.entrypoint COMMAND``."""
 
-    def __init__(self, opt_ml: OptMl, log: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        opt_ml: OptMl,
+        log: Path,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        place: Sequence[str] = (),
+    ) -> None:
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "container.entrypoint", *command],
+                [*place, sys.executable, "-m", "container.entrypoint", *command],
                 env=dict(environment),
                 cwd=opt_ml.base,
                 stdin=subprocess.DEVNULL,
@@ -302,10 +325,14 @@ class Runner:
         return self.start(opt_ml, environment).wait()
 
     def start_cold(
-        self, opt_ml: OptMl, environment: Mapping[str, str] = {}, command: Sequence[str] = ("train",)
+        self,
+        opt_ml: OptMl,
+        environment: Mapping[str, str] = {},
+        command: Sequence[str] = ("train",),
+        place: Sequence[str] = (),
     ) -> Job:
-        """Starts a process as Docker does."""
-        return self._remember(ColdJob(opt_ml, _new_log(opt_ml), command, opt_ml.environment(environment)))
+        """Starts a process as Docker does; ``place`` is a command before it that says where."""
+        return self._remember(ColdJob(opt_ml, _new_log(opt_ml), command, opt_ml.environment(environment), place))
 
     def run_cold(
         self, opt_ml: OptMl, environment: Mapping[str, str] = {}, command: Sequence[str] = ("train",)

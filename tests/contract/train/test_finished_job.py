@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from s2s_algo.training.metrics import METRICS
+from s2s_algo.training.metrics import METRICS, metric_definitions
 from tests.contract.train.jobs import WORDS, OptMl, framed, random_pairs
 
 # As the SageMaker SDK and a tuning job write them.
@@ -154,6 +154,28 @@ def test_the_published_regular_expressions_find_each_metric_at_each_checkpoint(j
     assert found == pytest.approx([entry[f"validation_{metric.name}"] for entry in history], abs=1e-6)
     older = rf"Checkpoint \[\d+\](?:\s+|#011)Validation-{metric.name}=(\S+)"
     assert [float(value) for value in re.findall(older, job.log.replace("\t", tab))] == found
+
+
+@pytest.mark.parametrize("definition", metric_definitions(), ids=lambda definition: definition["Name"])
+@pytest.mark.parametrize("tab", ["\t", "#011"], ids=["as printed", "as CloudWatch shows it"])
+def test_every_metric_definition_finds_one_finite_number_at_each_checkpoint(job, history, definition, tab):
+    channel, _, name = definition["Name"].partition(":")
+    lines = job.log.replace("\t", tab).splitlines()
+    found = [float(match[1]) for line in lines if (match := re.search(definition["Regex"], line))]
+    assert found == pytest.approx([entry[f"{channel}_{name}"] for entry in history], abs=1e-6)
+    assert all(map(math.isfinite, found))
+
+
+def test_the_report_is_there(job, history):
+    data, events = (job.opt_ml.base / "output" / name for name in ("data", "tensorboard"))
+    assert sorted(path.name for path in data.iterdir()) == ["metrics.jsonl", "report.html"]
+    assert len(list(events.iterdir())) == 1
+    lines = [json.loads(line) for line in (data / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    checkpoints = [line for line in lines if line["kind"] == "checkpoint"]
+    assert [{name: line[name] for name in history[0]} for line in checkpoints] == history
+    page = (data / "report.html").read_text(encoding="utf-8")
+    assert "Maximum number of not improved checkpoints (3) reached: 3" in page
+    assert str(job.opt_ml.model) in page
 
 
 def test_metric_lines_name_the_host(job):

@@ -91,13 +91,9 @@ def again(stopped, tmp_path):
     return opt_ml
 
 
-def checkpoint_names(opt_ml):
-    return sorted(path.name for path in opt_ml.checkpoints.iterdir())
-
-
 def test_a_stopped_job_leaves_a_checkpoint_of_its_last_update(stopped, stopped_updates):
     assert 50 <= stopped_updates < LAST
-    assert f"checkpoint-{stopped_updates:09}" in checkpoint_names(stopped.opt_ml)
+    assert f"checkpoint-{stopped_updates:09}" in stopped.opt_ml.checkpoint_names()
 
 
 def test_a_resumed_job_ends_with_the_same_bits_as_an_uninterrupted_one(jobs, again, uninterrupted, stopped_updates):
@@ -136,7 +132,7 @@ def test_a_stop_before_the_first_update_of_a_resumed_job_leaves_the_model_of_the
     assert job.exit_code == 0, job.log
     assert f"Stopped by a signal after {stopped_updates} updates." in job.messages
     assert digest(again.model / "model.safetensors") == digest(stopped.opt_ml.model / "model.safetensors")
-    assert checkpoint_names(again) == checkpoint_names(stopped.opt_ml)
+    assert again.checkpoint_names() == stopped.opt_ml.checkpoint_names()
 
 
 @pytest.mark.parametrize("damage", ["no manifest", "empty manifest", "no weights", "half-written name"])
@@ -200,7 +196,7 @@ def test_a_finished_job_started_again_makes_no_update_and_gives_the_same_model(j
 def test_the_last_two_checkpoints_and_the_best_are_kept(uninterrupted):
     best = json.loads((uninterrupted.model / "config.json").read_text())["training"]["best_checkpoint"]
     kept = {LAST - EVERY, LAST, best * EVERY}
-    assert checkpoint_names(uninterrupted) == [f"checkpoint-{updates:09}" for updates in sorted(kept)]
+    assert uninterrupted.checkpoint_names() == [f"checkpoint-{updates:09}" for updates in sorted(kept)]
     assert digest(uninterrupted.model / "model.safetensors") == digest(
         uninterrupted.checkpoints / f"checkpoint-{best * EVERY:09}" / "model.safetensors"
     )
@@ -214,7 +210,7 @@ def test_checkpoints_go_where_the_platform_says(jobs, tmp_path, there):
         elsewhere.mkdir(parents=True)
     opt_ml.configure("checkpointconfig.json", {"LocalPath": str(elsewhere), "S3Uri": "s3://bucket/prefix"})
     assert jobs.run(opt_ml).exit_code == 0
-    assert [path.name for path in elsewhere.iterdir()] == ["checkpoint-000000004"]
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["checkpoint-000000004", "lock.sagemaker-ignore"]
     assert not opt_ml.checkpoints.exists()
     again = jobs.run(opt_ml)
     assert again.found(rf"Resuming from {re.escape(str(elsewhere))}/checkpoint-000000004: update 4, epoch 0")

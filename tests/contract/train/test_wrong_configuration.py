@@ -72,12 +72,12 @@ def test_ten_mistakes_are_ten_messages_within_a_second_and_a_half_of_computing(j
 def test_problems_of_hyperparameters_hosts_channels_and_vocabularies_are_told_together(jobs, tmp_path, without_torch):
     opt_ml = OptMl(tmp_path / "ml")
     opt_ml.configure("hyperparameters.json", {"batch_size": "many"})
-    opt_ml.configure("resourceconfig.json", {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]})
+    opt_ml.configure("resourceconfig.json", {"current_host": "algo-3", "hosts": ["algo-1", "algo-2"]})
     opt_ml.configure("inputdataconfig.json", {"train": {"TrainingInputMode": "Pipe"}, "validation": {}, "vocab": {}})
     assert_refused(
         jobs.run_cold(opt_ml, without_torch),
         "batch_size: 'many' is not an integer from 1 to 2147483647; leave it out for the default 64\n",
-        "the job has 2 hosts, but this version trains on one. Set the instance count to 1.\n",
+        f"{opt_ml.base}/input/config/resourceconfig.json: current_host is not one of hosts; it must be an object with ",
         "train channel: input mode Pipe is not supported; use File or FastFile\n",
         f"validation channel: missing, there is no folder {opt_ml.base}/input/data/validation; "
         "pass the channel with its records\n",

@@ -112,14 +112,24 @@ def test_at_no_time_does_the_name_stand_for_half_a_folder(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "fsync", fsync)
     fill(tmp_path / "final", one="new", two="new")
     old, new = {"one": "old", "two": "old"}, {"one": "new", "two": "new"}
-    # Both files and their folder are flushed before the first rename, the folder around them after the last.
+    # Both files, then their names and their folder are done with before the folder is renamed, and the folder around
+    # it is flushed at the end.
     assert seen == [
-        *[("before a flush", old)] * 3,
+        *[("before a flush", old)] * 2,
+        *[("before a rename", old)] * 2,
+        ("before a flush", old),
         ("before a rename", old),
         ("before a rename", None),
         ("before a flush", new),
     ]
     assert (tmp_path / "final").exists()
+
+
+def test_files_under_a_temporary_name_have_lost_it_when_the_folder_appears(tmp_path):
+    with new_folder(tmp_path / "final") as folder:
+        (folder / "one.sagemaker-ignore").write_text("1")
+        (folder / "two").write_text("2")
+    assert content(tmp_path / "final") == {"one": "1", "two": "2"}
 
 
 def test_every_file_is_flushed_to_disk_before_the_name_appears(tmp_path, monkeypatch):

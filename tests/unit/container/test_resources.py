@@ -18,15 +18,24 @@ def test_without_the_file_this_machine_is_alone(path):
 
 
 @pytest.mark.parametrize("more", [{}, {"network_interface_name": "eth0", "instance_groups": [], "topology": None}])
-def test_only_the_hosts_count(path, more):
+def test_only_the_hosts_and_their_network_count(path, more):
     path.write_text(json.dumps({"current_host": "any-name", "hosts": ["any-name"], **more}))
-    assert read_resources(path) == Resources("any-name", ("any-name",))
+    network_interface = more.get("network_interface_name", "")
+    assert read_resources(path) == Resources("any-name", ("any-name",), network_interface)
 
 
-def test_several_hosts_are_refused_with_their_number(path):
-    path.write_text(json.dumps({"current_host": "a", "hosts": ["a", "b", "c"]}))
-    with pytest.raises(ClientError, match=r"resourceconfig\.json: the job has 3 hosts, .* Set the instance count to 1"):
-        read_resources(path)
+@pytest.mark.parametrize("listed", [["a", "b", "c"], ["c", "a", "b"], ["b", "c", "a", "b"]])
+def test_all_hosts_see_the_same_hosts_in_the_same_order_and_are_numbered_by_it(path, listed):
+    for rank, host in enumerate("abc"):
+        path.write_text(json.dumps({"current_host": host, "hosts": listed}))
+        resources = read_resources(path)
+        assert resources == Resources(host, ("a", "b", "c"))
+        assert resources.rank == rank
+
+
+def test_a_network_that_is_not_known_is_no_network(path):
+    path.write_text(json.dumps({"current_host": "a", "hosts": ["a", "b"], "network_interface_name": None}))
+    assert read_resources(path).network_interface == ""
 
 
 @pytest.mark.parametrize(
@@ -43,6 +52,8 @@ def test_several_hosts_are_refused_with_their_number(path):
         '{"current_host": "b", "hosts": ["a"]}',
         '{"current_host": 1, "hosts": [1]}',
         '{"current_host": ["a"], "hosts": ["a"]}',
+        '{"current_host": "a", "hosts": ["a", 1]}',
+        '{"current_host": "a", "hosts": ["a"], "network_interface_name": 5}',
         "[" * 100_000,
     ],
 )

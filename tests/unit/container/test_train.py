@@ -34,8 +34,9 @@ def raising(error):
     return work
 
 
-def test_work_that_ends_is_a_success(run):
-    assert run(lambda: None) == (0, None)
+@pytest.mark.parametrize("code", [0, 2, 3])
+def test_work_that_ends_says_how(run, code):
+    assert run(lambda: code) == (code, None)
 
 
 def test_a_stop_is_a_success_without_a_model(run, caplog):

@@ -58,7 +58,7 @@ def as_lists(corpus):
 
 def sequences(lists):
     offsets = np.cumsum([0, *map(len, lists)], dtype=np.int64)
-    return Sequences(np.array([id_ for ids in lists for id_ in ids], np.int32), offsets)
+    return Sequences.joined(np.array([id_ for ids in lists for id_ in ids], np.int32), offsets)
 
 
 def test_pairs_keep_their_order_over_all_files(build):
@@ -76,8 +76,8 @@ def test_the_corpus_does_not_depend_on_the_size_of_blocks(build, monkeypatch, bl
 
 def test_arrays_are_mapped_with_their_types_and_read_only(build):
     side = build(PAIRS)[0].source
-    assert (side.tokens.dtype, side.offsets.dtype) == (np.int32, np.int64)
-    assert side.offsets.tolist() == [0, 3, 4, 6]
+    assert (side.tokens.dtype, side.starts.dtype, side.ends.dtype) == (np.int32, np.int64, np.int64)
+    assert (side.starts.tolist(), side.ends.tolist()) == ([0, 3, 4], [3, 4, 6])
     with pytest.raises(ValueError, match="read-only"):
         side.tokens[0] = 1
 
@@ -285,3 +285,32 @@ def test_hostile_bodies_are_read_or_refused_but_never_crash(build):
 def test_a_corpus_pairs_its_sides():
     corpus = Corpus(sequences([[5], [6, 7]]), sequences([[8, 9], [4]]))
     assert as_lists(corpus) == [([5], [8, 9]), ([6, 7], [4])]
+
+
+LENGTHS = [(3, 1), (1, 3), (2, 2), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "kept"),
+    [
+        (2, 2, [(2, 2)]),
+        (2, None, [(1, 3), (2, 2)]),
+        (None, 2, [(3, 1), (2, 2)]),
+        (3, 3, LENGTHS),
+        (None, None, LENGTHS),
+        (1, 1, []),
+    ],
+)
+def test_pairs_over_a_bound_are_discarded_and_counted(source, target, kept):
+    pairs = [([5] * source_length, [6] * target_length) for source_length, target_length in LENGTHS]
+    corpus = Corpus(*map(sequences, zip(*pairs, strict=True)))
+    bounded, discarded = corpus.bounded(source, target)
+    assert as_lists(bounded) == [([5] * one, [6] * other) for one, other in kept]
+    assert discarded == len(LENGTHS) - len(kept)
+    assert bounded.source.tokens is corpus.source.tokens
+
+
+def test_bounds_are_compared_with_what_is_seen_of_a_sequence():
+    corpus = Corpus(*map(sequences, ([[5] * 9, [5]], [[6] * 9, [6]])))
+    assert corpus.truncated(4, 4)[0].bounded(4, 4)[1] == 0
+    assert corpus.bounded(4, 4)[0].truncated(3, 3)[0].source.lengths.tolist() == [1]

@@ -14,7 +14,7 @@ def corpus_of(lengths):
     sides = []
     for side in zip(*lengths, strict=True):
         offsets = np.cumsum([0, *side], dtype=np.int64)
-        sides.append(Sequences(np.ones(offsets[-1], np.int32), offsets))
+        sides.append(Sequences.joined(np.ones(offsets[-1], np.int32), offsets))
     return Corpus(*sides)
 
 

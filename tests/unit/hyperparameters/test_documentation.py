@@ -18,6 +18,14 @@ def test_every_parameter_has_a_row_of_six_cells_in_page_order():
     assert {len(row) for row in rows} == {6}
 
 
+def test_the_extensions_are_a_table_of_their_own():
+    page, extensions = as_markdown().split("## Rules")[0].split("## Extensions")
+
+    assert page.count("\n| `") == 49
+    assert extensions.count("\n| `") == 16
+    assert "All are off by default" in extensions
+
+
 def test_a_row_says_type_values_default_range_for_tuning_and_meaning():
     assert (
         "| `num_layers_encoder` | integer | an integer from 1 to 100 | `1` | 1 to 10 | Depth of the encoder. |"
@@ -28,5 +36,5 @@ def test_a_row_says_type_values_default_range_for_tuning_and_meaning():
 def test_every_rule_is_listed():
     rules = as_markdown().split("## Rules between hyperparameters")[1]
 
-    assert rules.count("\n* ") == 8
+    assert rules.count("\n* ") == 14
     assert "* `min_num_epochs` must be at most `max_num_epochs`." in rules.splitlines()

@@ -9,6 +9,8 @@ import pytest
 
 from s2s_algo.errors import ClientError
 from s2s_algo.hyperparameters import Hyperparameters, validate
+from s2s_algo.hyperparameters.parameters import parameters
+from s2s_algo.hyperparameters.values import Chunking, CleanupOldModels, MaxSeqLength, SeqOrdering
 
 
 @dataclass(frozen=True)
@@ -284,6 +286,102 @@ CASES = [
         "greedy", "beam_size: 'greedy' is not an integer from 1 to 1000; leave it out for the default 5",
         "1001", "beam_size: '1001' is not an integer from 1 to 1000; the nearest allowed is 1000",
     ),
+    Case(
+        "max_batch_tokens", None, "4096", 4096,
+        "4k", "max_batch_tokens: '4k' is not an integer from 1 to 2147483647; leave it out if you do not need it",
+        "0", "max_batch_tokens: '0' is not an integer from 1 to 2147483647; the nearest allowed is 1",
+    ),
+    Case(
+        "max_seqs", None, "200", 200,
+        None, "max_seqs: None is not an integer from 1 to 2147483647; leave it out if you do not need it",
+        "-1", "max_seqs: '-1' is not an integer from 1 to 2147483647; the nearest allowed is 1",
+        beside={"max_batch_tokens": "4096"},
+    ),
+    Case(
+        "seq_ordering", None, "laplace:.1000", SeqOrdering("laplace", part_size=1000),
+        7,
+        "seq_ordering: 7 is not default, reverse, random, random:N, sorted, sorted_reverse, laplace, laplace:N or "
+        "laplace:.N; leave it out if you do not need it",
+        "sort",
+        "seq_ordering: 'sort' is not default, reverse, random, random:N, sorted, sorted_reverse, laplace, laplace:N or "
+        "laplace:.N; did you mean 'sorted'?",
+    ),
+    Case(
+        "chunking", 0, "100:75", Chunking(100, 75),
+        True,
+        "chunking: True is not 0 or SIZE:STEP, two numbers of 1 or more such as 100:75; leave it out for the default 0",
+        "100,75",
+        "chunking: '100,75' is not 0 or SIZE:STEP, two numbers of 1 or more such as 100:75; write 100:75, with a colon",
+    ),
+    Case(
+        "max_seq_length", None, '{"source": 75, "target": 80}', MaxSeqLength(75, 80),
+        "75",
+        'max_seq_length: \'75\' is not an object such as {"source": 75, "target": 75}; '
+        'write {"source": 75, "target": 75}',
+        {"classes": 75},
+        'max_seq_length: {\'classes\': 75} is not an object such as {"source": 75, "target": 75}; '
+        "'classes' is not one of its keys, allowed are source, target",
+    ),
+    Case(
+        "num_epochs", None, "5", 5,
+        "None", "num_epochs: 'None' is not an integer from 1 to 2147483647; leave it out if you do not need it",
+        "0", "num_epochs: '0' is not an integer from 1 to 2147483647; the nearest allowed is 1",
+    ),
+    Case(
+        "save_interval", None, "2", 2,
+        "2.0", "save_interval: '2.0' is not an integer from 1 to 2147483647; write 2",
+        "0", "save_interval: '0' is not an integer from 1 to 2147483647; the nearest allowed is 1",
+    ),
+    Case(
+        "start_epoch", "auto", "3", 3,
+        "automatic",
+        "start_epoch: 'automatic' is not auto or an integer from 1 to 2147483647; did you mean 'auto'?",
+        "0", "start_epoch: '0' is not auto or an integer from 1 to 2147483647; the nearest allowed is 1",
+        beside={"save_interval": "1"},
+    ),
+    Case(
+        "cleanup_old_models", False, '{"keep_last_n": 3, "keep": [7, 5]}', CleanupOldModels(3, 4, (5, 7)),
+        "yes",
+        "cleanup_old_models: 'yes' is not true, false or an object with keep_last_n, keep_best_n and keep; "
+        "leave it out for the default false",
+        {"keep_last_n": 0},
+        "cleanup_old_models: {'keep_last_n': 0} is not true, false or an object with keep_last_n, keep_best_n and "
+        "keep; keep_last_n 0 is not an integer from 1 to 2147483647",
+    ),
+    Case(
+        "stop_on_nonfinite_train_score", True, "false", False,
+        "off", "stop_on_nonfinite_train_score: 'off' is not true or false; write false",
+    ),
+    Case(
+        "seed", 13, "4294967295", 4294967295,
+        "lucky", "seed: 'lucky' is not an integer from 0 to 4294967295; leave it out for the default 13",
+        "4294967296", "seed: '4294967296' is not an integer from 0 to 4294967295; the nearest allowed is 4294967295",
+    ),
+    Case(
+        "precision", "float32", "bfloat16", "bfloat16",
+        16, "precision: 16 is not one of float32, bfloat16, auto; leave it out for the default float32",
+        "float16", "precision: 'float16' is not one of float32, bfloat16, auto; did you mean 'bfloat16'?",
+    ),
+    Case(
+        "processes", None, "4", 4,
+        "all", "processes: 'all' is not an integer from 1 to 2147483647; leave it out if you do not need it",
+        "0", "processes: '0' is not an integer from 1 to 2147483647; the nearest allowed is 1",
+    ),
+    Case(
+        "label_smoothing", 0.0, "0.1", 0.1,
+        "a little", "label_smoothing: 'a little' is not a number in [0, 1); leave it out for the default 0",
+        "1", "label_smoothing: '1' is not a number in [0, 1); leave it out for the default 0",
+    ),
+    Case(
+        "length_penalty_alpha", 1.0, "0.6", 0.6,
+        "inf", "length_penalty_alpha: 'inf' is not a finite number of 0 or more; leave it out for the default 1",
+        "-0.5", "length_penalty_alpha: '-0.5' is not a finite number of 0 or more; the nearest allowed is 0",
+    ),
+    Case(
+        "length_penalty_beta", 0.0, "5", 5.0,
+        "x", "length_penalty_beta: 'x' is not a finite number of 0 or more; leave it out for the default 0",
+        "-1", "length_penalty_beta: '-1' is not a finite number of 0 or more; the nearest allowed is 0",
+    ),
 ]  # fmt: skip
 
 EACH = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
@@ -295,8 +393,9 @@ def message_of(raw):
     return str(caught.value)
 
 
-def test_the_parameters_are_the_49_in_page_order():
-    assert len(CASES) == 49
+def test_the_parameters_are_the_49_in_page_order_and_16_extensions():
+    assert len(CASES) == 49 + 16
+    assert [parameter.is_extension for parameter in parameters().values()] == [False] * 49 + [True] * 16
     assert [case.name for case in CASES] == list(Hyperparameters.model_fields)
 
 
@@ -340,6 +439,7 @@ def test_only_booleans_and_clip_gradient_allow_all_values_of_their_type():
         "rnn_attention_in_upper_layers",
         "bucketing_enabled",
         "clip_gradient",
+        "stop_on_nonfinite_train_score",
     }
 
 
@@ -379,11 +479,20 @@ def test_only_booleans_and_clip_gradient_allow_all_values_of_their_type():
         ("plateau_reduce_lr_threshold", "1", "2147483647"),
         ("fixed_rate_lr_half_life", "1", "2147483647"),
         ("beam_size", "1", "1000"),
+        ("max_seqs", "1", "2147483647"),
+        ("num_epochs", "1", "2147483647"),
+        ("save_interval", "1", "2147483647"),
+        ("seed", "0", "4294967295"),
+        ("processes", "1", "2147483647"),
+        ("label_smoothing", "0", "0.999999"),
+        ("length_penalty_alpha", "0", "1e300"),
+        ("length_penalty_beta", "0", "1e300"),
     ],
 )
 def test_both_ends_of_a_range_are_allowed(name, lowest, highest):
     for end in (lowest, highest):
-        configured = validate({name: end, "optimizer_type": "sgd"}).hyperparameters
+        beside = {"max_batch_tokens": "9"} if name == "max_seqs" else {"optimizer_type": "sgd"}
+        configured = validate({name: end, **beside}).hyperparameters
         assert getattr(configured, name) == float(end)
 
 
@@ -403,6 +512,7 @@ def test_both_ends_of_a_range_are_allowed(name, lowest, highest):
         ("weight_init_type", "uniform xavier"),
         ("xavier_factor_type", "in out avg"),
         ("lr_scheduler_type", "plateau_reduce fixed_rate_inv_t fixed_rate_inv_sqrt_t"),
+        ("precision", "float32 bfloat16 auto"),
     ],
 )
 def test_every_word_of_a_choice_is_allowed(name, words):

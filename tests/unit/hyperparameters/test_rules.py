@@ -232,3 +232,74 @@ def test_rules_are_checked_beside_refused_values():
     message = message_of({"momentum": "0.9", "batch_size": "0", "min_num_epochs": "9", "max_num_epochs": "8"})
 
     assert [line.split(":")[0] for line in message.splitlines()[1:]] == ["batch_size", "min_num_epochs", "momentum"]
+
+
+@pytest.mark.parametrize("batch_size", ["64", "32"])
+def test_token_batches_and_a_passed_batch_size_are_refused(batch_size):
+    assert message_of({"max_batch_tokens": "4096", "batch_size": batch_size}) == (
+        f"max_batch_tokens: 4096 takes the place of batch_size, but {batch_size} was passed as that too; "
+        "leave one of them out"
+    )
+
+
+def test_passed_buckets_have_no_effect_with_token_batches():
+    assert notices({"max_batch_tokens": "4096"}) == []
+    assert notices({"max_batch_tokens": "4096", "bucketing_enabled": "true", "bucket_width": "5"}) == [
+        (
+            "WARNING",
+            "bucketing_enabled: true has no effect with max_batch_tokens; batches are as long as their longest pair",
+        ),
+        ("WARNING", "bucket_width: 5 has no effect with max_batch_tokens; batches are as long as their longest pair"),
+    ]
+
+
+def test_max_seqs_without_token_batches_is_refused():
+    assert message_of({"max_seqs": "9"}) == (
+        "max_seqs: 9 was passed without max_batch_tokens; pass that as well, or batch_size instead"
+    )
+    assert message_of({"max_seqs": "9", "max_batch_tokens": "x"}).startswith("max_batch_tokens: 'x' is not")
+
+
+def test_chunks_that_would_be_cut_warn():
+    assert notices({"chunking": "100:75"}) == []
+    assert notices({"chunking": "100:75", "max_seq_len_target": "60"}) == [
+        (
+            "WARNING",
+            "chunking: its chunks of 100 tokens are cut to 60; "
+            "lower its size, or raise max_seq_len_source and max_seq_len_target",
+        )
+    ]
+
+
+def test_both_names_of_the_limit_of_epochs_are_refused():
+    for epochs in ("3", "4"):
+        assert message_of({"num_epochs": "3", "max_num_epochs": epochs}) == (
+            f"num_epochs: 3 was passed with max_num_epochs {epochs}, which means the same; leave one of them out"
+        )
+
+
+def test_num_epochs_says_and_refuses_what_max_num_epochs_does():
+    assert validate({"num_epochs": "10"}).notices == (
+        Notice("INFO", "num_epochs: 10 epochs are trained without early stopping; the best checkpoint is the result"),
+    )
+    assert message_of({"min_num_epochs": "5", "num_epochs": "4"}) == (
+        "min_num_epochs: 5 is more than num_epochs 4; lower it or raise num_epochs"
+    )
+
+
+@pytest.mark.parametrize("frequency", ["1000", "7"])
+def test_save_interval_and_a_passed_checkpoint_frequency_are_refused(frequency):
+    assert message_of({"save_interval": "2", "checkpoint_frequency_num_batches": frequency}) == (
+        f"save_interval: 2 epochs was passed with checkpoint_frequency_num_batches {frequency}; leave one of them out"
+    )
+    assert validate({"save_interval": "2"}).hyperparameters.save_interval == 2
+
+
+@pytest.mark.parametrize("epoch", ["1", "8"])
+def test_a_first_epoch_without_save_interval_is_refused(epoch):
+    assert message_of({"start_epoch": epoch}) == (
+        f"start_epoch: {epoch} needs the checkpoints that save_interval makes at the ends of epochs; "
+        "pass save_interval, or leave start_epoch out to go on from the newest checkpoint"
+    )
+    assert validate({"start_epoch": "auto"}).hyperparameters.start_epoch == "auto"
+    assert validate({"start_epoch": epoch, "save_interval": "1"}).hyperparameters.start_epoch == int(epoch)

@@ -1,11 +1,13 @@
-from typing import get_args
+from typing import Literal, get_args
 
 import pytest
 
+from s2s_algo.hyperparameters.compound import Chunkings, Cleanups, IntegersOr, LengthBounds, Orderings
 from s2s_algo.hyperparameters.domains import Booleans, Choice, Integers, Numbers
 from s2s_algo.hyperparameters.parameters import parameters
 from s2s_algo.hyperparameters.row import Row
 from s2s_algo.hyperparameters.table import Hyperparameters
+from s2s_algo.hyperparameters.values import Chunking, CleanupOldModels, MaxSeqLength, SeqOrdering
 
 EACH = pytest.mark.parametrize("parameter", parameters().values(), ids=parameters())
 
@@ -13,19 +15,28 @@ EACH = pytest.mark.parametrize("parameter", parameters().values(), ids=parameter
 @EACH
 def test_values_are_of_the_type_that_type_checkers_see(parameter):
     annotation = Hyperparameters.model_fields[parameter.name].annotation
-    expected = {Integers: int, Numbers: float, Booleans: bool}.get(type(parameter.domain))
+    expected = {
+        Integers: int,
+        Numbers: float,
+        Booleans: bool,
+        Orderings: SeqOrdering,
+        Chunkings: Chunking | Literal[0],
+        LengthBounds: MaxSeqLength,
+        Cleanups: CleanupOldModels | Literal[False],
+        IntegersOr: int | Literal["auto"],
+    }.get(type(parameter.domain))
 
     if isinstance(parameter.domain, Choice):
         assert parameter.domain.words == get_args(annotation)
     else:
-        assert annotation == (expected | None if parameter.none_means_not_passed else expected)
+        assert annotation == (expected | None if parameter.default is None else expected)
 
 
 @EACH
 def test_a_default_is_allowed_and_an_optional_parameter_has_none(parameter):
     if parameter.none_means_not_passed:
         assert parameter.default is None
-    else:
+    if parameter.default is not None:
         assert parameter.domain.parse(parameter.default) == parameter.default
 
 

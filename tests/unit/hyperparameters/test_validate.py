@@ -78,7 +78,7 @@ def test_an_unknown_name_suggests_the_nearest():
         ("mini_batch_size", "batch_size"),
         ("Learning-Rate", "learning_rate"),
         (" beam_size", "beam_size"),
-        ("epochs", "max_num_epochs"),
+        ("epochs", "num_epochs"),
         ("optimiser_type", "optimizer_type"),
         ("max_seq_len_src", "max_seq_len_source"),
     ],
@@ -106,7 +106,7 @@ def test_names_of_python_and_pydantic_are_unknown_too():
 def test_names_from_the_platform_are_ignored_with_a_notice():
     validated = validate(
         {
-            "_tuning_objective_metric": "validation:bleu",
+            "_tuning_objective_metric": "validation:perplexity",
             "_kvstore": ["anything"],
             "sagemaker_program": '"train.py"',
             "checkpoint_threshold": "4",
@@ -121,6 +121,21 @@ def test_names_from_the_platform_are_ignored_with_a_notice():
             "'_tuning_objective_metric', '_kvstore', 'sagemaker_program'",
         ),
     )
+
+
+def test_a_tuning_job_that_looks_for_bleu_where_there_is_none_is_warned():
+    tuning = {"_tuning_objective_metric": "validation:bleu"}
+
+    assert validate(tuning).notices[1:2] == (
+        Notice(
+            "WARNING",
+            "the tuning job looks for validation:bleu, which this job does not compute; "
+            "pass bleu_sample_size, or bleu as optimized_metric",
+        ),
+    )
+    for computed in ({"bleu_sample_size": "100"}, {"bleu_sample_size": "-1"}, {"optimized_metric": "bleu"}):
+        texts = [notice.text for notice in validate({**tuning, **computed}).notices]
+        assert not any("looks for" in text for text in texts)
 
 
 def test_only_the_beginning_of_a_name_makes_it_the_platforms():

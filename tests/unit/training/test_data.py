@@ -1,17 +1,22 @@
 """The pairs of a job as batches."""
 
+import numpy as np
 import torch
 
 from s2s_algo.data.buckets import Bucket
+from s2s_algo.data.plans import BucketPlan, PlannedBatch
 from s2s_algo.training.data import BatchSource
+from s2s_algo.training.workers import Workers
 from tests.tiny_job import TARGET_VOCABULARY, corpus_of, draw_pairs
 
 BUCKETS = [Bucket(3, 4), Bucket(6, 7), Bucket(9, 10)]
 SHORT, MIDDLE, LONG = ([5] * 3, [5] * 3), ([5] * 6, [5] * 5), ([5] * 2, [5] * 9)
 
 
-def source_of(pairs, batch_size=4, seed=13):
-    return BatchSource(corpus_of(pairs), TARGET_VOCABULARY, BUCKETS, batch_size, seed, torch.device("cpu"))
+def source_of(pairs, batch_size=4, seed=13, rank=0, size=1):
+    corpus = corpus_of(pairs)
+    plan = BucketPlan(corpus.source.lengths, corpus.target.lengths + 1, BUCKETS, batch_size, seed)
+    return BatchSource(corpus, TARGET_VOCABULARY, plan, Workers(torch.device("cpu"), rank, size))
 
 
 def order(plan):
@@ -19,7 +24,8 @@ def order(plan):
 
 
 def test_pairs_lie_in_the_first_bucket_that_holds_both_sides_and_the_end_symbol():
-    assert source_of([SHORT, MIDDLE, LONG, ([5], [5] * 3), ([5], [5] * 4)]).bucket_of_pair.tolist() == [0, 1, 2, 0, 1]
+    plan = source_of([SHORT, MIDDLE, LONG, ([5], [5] * 3), ([5], [5] * 4)]).batches
+    assert plan.bucket_of_pair.tolist() == [0, 1, 2, 0, 1]
 
 
 def test_every_epoch_has_an_order_of_its_own_which_is_always_the_same():
@@ -54,3 +60,11 @@ def test_targets_begin_and_end_with_the_symbols_of_the_target_vocabulary():
     assert batch.source.tolist() == [[5, 6, 0]]
     assert batch.target_in.tolist() == [[TARGET_VOCABULARY.bos_id, 7, 8, 0]]
     assert batch.target_label.tolist() == [[7, 8, TARGET_VOCABULARY.eos_id, 0]]
+
+
+def test_each_worker_gets_its_share_of_a_batch_and_all_together_the_whole():
+    pairs = [([5 + number], [5]) for number in range(3)]
+    whole = PlannedBatch(BUCKETS[0], np.array([2, 0, 1]))
+    shares = [source_of(pairs, rank=rank, size=4).collate(whole).source.tolist() for rank in range(4)]
+    assert [row[0] for share in shares for row in share] == [7, 5, 6]
+    assert [len(share) for share in shares] == [0, 1, 1, 1]

@@ -1,14 +1,16 @@
 """Log lines that show that a job is alive, by a clock of our own."""
 
+import io
 import itertools
 import logging
 import re
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import timedelta
 
 import pytest
 
 from s2s_algo.training.loss import Totals
-from s2s_algo.training.progress import Progress
+from s2s_algo.training.progress import Progress, terminal_bar
 from s2s_algo.training.state import TrainState
 from s2s_algo.training.stopping import StoppingRule
 
@@ -229,3 +231,98 @@ def test_an_eta_beyond_all_plans_is_no_date(caplog):
 def test_days_are_shown(caplog):
     (line,) = progress_lines(Run(caplog, max_updates=10_000).update(60))
     assert line.endswith("ETA 6 days, 22:39:00")
+
+
+# On a terminal
+
+
+class Terminal(io.StringIO):
+    """A terminal that may be closed."""
+
+    is_gone = False
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        if self.is_gone:
+            raise OSError(5, "Input/output error")
+        return super().write(text)
+
+
+@pytest.fixture
+def terminal():
+    return Terminal()
+
+
+def bar_run(caplog, terminal, stdout=None, **limits):
+    """A job with a bar."""
+    run = Run(caplog, **limits)
+    with redirect_stderr(terminal), redirect_stdout(stdout or io.StringIO()):
+        bar = terminal_bar(run.state)
+        run.progress = Progress(run.state, run.progress._stopping, "perplexity", clock=lambda: run.now, bar=bar)
+    return run
+
+
+def test_there_is_no_bar_without_a_terminal():
+    with redirect_stderr(io.StringIO()):
+        assert terminal_bar(TrainState()) is None
+
+
+def test_the_bar_shows_updates_their_number_and_the_metric(caplog, terminal):
+    run = bar_run(caplog, terminal, max_updates=40)
+    run.update(1, count=10)
+    run.work(1, 2, 5)
+    run.progress.resumed()
+    run.progress.close()
+    shown = terminal.getvalue()
+    assert "10/40" in shown
+    assert "perplexity=2.718" in shown
+    assert "validating, 2 of 5" in shown
+    assert shown.endswith("\n")
+
+
+def test_a_job_that_only_patience_ends_has_a_bar_without_an_end(caplog, terminal):
+    run = bar_run(caplog, terminal)
+    run.update(1, count=10)
+    run.progress.close()
+    assert "10 updates" in terminal.getvalue()
+
+
+def test_the_bar_of_a_resumed_job_begins_where_it_stands(caplog, terminal):
+    run = bar_run(caplog, terminal, max_updates=40, state=TrainState(updates=30, position=30))
+    run.update(1, count=5)
+    run.progress.close()
+    assert "35/40" in terminal.getvalue()
+
+
+def test_the_log_keeps_its_progress_lines_unless_it_is_on_the_terminal_too(caplog, terminal):
+    run = bar_run(caplog, terminal, max_updates=40)
+    assert len(progress_lines(run.update(30, count=2) + run.work(30, 1, 2))) == 3
+    run.progress.close()
+    run = bar_run(caplog, terminal, stdout=terminal, max_updates=40)
+    assert progress_lines(run.update(30, count=2) + run.work(30, 1, 2)) == []
+    run.progress.close()
+
+
+def test_handlers_of_the_log_are_as_before_when_the_bar_is_closed(caplog, terminal):
+    root = logging.getLogger()
+    console = logging.StreamHandler(terminal)
+    root.addHandler(console)
+    before = root.handlers[:]
+    run = bar_run(caplog, terminal, max_updates=40)
+    assert console not in root.handlers
+    logging.getLogger("test").warning("between two updates")
+    run.progress.close()
+    assert root.handlers == before
+    assert "between two updates\n" in terminal.getvalue()
+
+
+def test_a_terminal_that_is_gone_does_no_harm(caplog, terminal):
+    run = bar_run(caplog, terminal, max_updates=40)
+    terminal.is_gone = True
+    run.update(1, count=5)
+    run.work(1, 2, 5)
+    run.progress.resumed()
+    run.progress.close()
+    assert run.state.updates == 5

@@ -4,7 +4,6 @@ import logging
 import shutil
 
 import pytest
-import torch
 
 from s2s_algo.errors import ClientError
 from s2s_algo.training.stopping import StopRequested
@@ -71,16 +70,17 @@ class StopAt:
 
     def __call__(self):
         self.calls += 1
-        if self.calls == self.call:
+        if self.calls == self.call and self.error is not StopRequested:
             raise self.error
+        return self.calls == self.call
 
 
 class KilledError(Exception):
     """What is not saved is lost."""
 
 
-def job(folder, raw, check_stop=never):
-    return assemble_job(folder, raw, check_stop=check_stop, **PAIRS)
+def job(folder, raw, stop_requested=never):
+    return assemble_job(folder, raw, stop_requested=stop_requested, **PAIRS)
 
 
 def interrupted(folder, raw, call, error=StopRequested):
@@ -103,10 +103,10 @@ def outcome(assembled):
     values = assembled.state.to_json()
     for entry in [values, *values["history"]]:
         del entry["seconds"]
+    del values["saved_updates"]
     values["optimizer updates"] = assembled.job.optimizer.updates
     values["schedule"] = assembled.job.schedule.state()
-    tensors = {"random numbers": torch.get_rng_state()}
-    tensors |= {f"last {name}": weight for name, weight in assembled.job.model.named_parameters()}
+    tensors = {f"last {name}": weight for name, weight in assembled.job.model.named_parameters()}
     tensors = copies(tensors | assembled.job.optimizer.state())
     best = assembled.artifact().model.named_parameters()
     return values, tensors | copies({f"best {name}": weight for name, weight in best})

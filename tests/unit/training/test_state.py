@@ -17,6 +17,8 @@ FULL = TrainState(
     totals=Totals(negative_log_likelihood=1.0 / 3, correct=4, tokens=9),
     checkpoint=5,
     evaluated_updates=10,
+    saved_updates=11,
+    skipped=7,
     best_checkpoint=4,
     best_updates=8,
     best_score=0.1 + 0.2,

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from s2s_algo.checkpoints.store import CheckpointStore
+from s2s_algo.decoding.translator import Translator
 from s2s_algo.errors import ClientError
 from s2s_algo.training import trainer
 from s2s_algo.training.loss import Totals, batch_loss
@@ -43,9 +44,9 @@ def break_loss(monkeypatch, update, loss):
     """Puts another loss in place of that of an update."""
     calls = []
 
-    def broken(model, batch):
+    def broken(model, batch, label_smoothing):
         calls.append(None)
-        real, totals = batch_loss(model, batch)
+        real, totals = batch_loss(model, batch, label_smoothing)
         return (loss(real), totals) if len(calls) == update else (real, totals)
 
     monkeypatch.setattr(trainer, "try_largest_batch", lambda job: None)
@@ -99,10 +100,10 @@ def test_epochs_have_orders_of_their_own(tmp_path, monkeypatch):
 def test_updates_train_and_validation_does_not(tmp_path, monkeypatch):
     modes = []
     monkeypatch.setattr(trainer, "try_largest_batch", lambda job: None)
-    spy(monkeypatch, trainer, "batch_loss", lambda model, batch: modes.append(("update", model.training)))
-    spy(monkeypatch, trainer, "evaluate", lambda model, data, watch: modes.append(("checkpoint", model.training)))
+    spy(monkeypatch, trainer, "batch_loss", lambda model, *_: modes.append(("update", model.training)))
+    spy(monkeypatch, trainer, "evaluate", lambda model, *_: modes.append(("checkpoint", model.training)))
     monkeypatch.setattr(
-        BleuSample, "score", lambda self, watch: modes.append(("bleu", self.translator.model.training)) or 0.5
+        BleuSample, "score", lambda self, *_: modes.append(("bleu", self.translator.model.training)) or 0.5
     )
     train_job(tmp_path, {"checkpoint_frequency_num_batches": "1", "max_num_batches": "2", "bleu_sample_size": "3"})
     # Validation itself turns training off.
@@ -125,7 +126,7 @@ def test_a_checkpoint_scores_then_judges_then_saves(tmp_path, monkeypatch):
     spy(monkeypatch, BleuSample, "score", lambda *_: verbs.append("BLEU"))
     spy(monkeypatch, PlateauReduce, "after_checkpoint", lambda *_: verbs.append("schedule"))
     spy(monkeypatch, CheckpointStore, "save", lambda self, updates, _: verbs.append(f"save {updates}"))
-    spy(monkeypatch, CheckpointStore, "retain", lambda self, best: verbs.append(f"retain {best}"))
+    spy(monkeypatch, CheckpointStore, "retain", lambda self, keep: verbs.append(f"retain {sorted(keep)}"))
     spy(monkeypatch, Progress, "updated", lambda *_: verbs.append("hear of an update"))
     spy(
         monkeypatch, Progress, "working", lambda self, what, done, total: verbs.append(f"hear of {what} {done}/{total}")
@@ -138,7 +139,7 @@ def test_a_checkpoint_scores_then_judges_then_saves(tmp_path, monkeypatch):
         *["hear of validating 0/2", "hear of validating 1/2"],
         "BLEU",
         "hear of translating for BLEU 0/3",
-        *["schedule", "save 2", "retain 2"],
+        *["schedule", "save 2", "retain [2]"],
         "hear of the end",
     ]
 
@@ -182,7 +183,7 @@ def test_a_last_epoch_that_ends_out_of_turn_has_a_checkpoint(tmp_path):
 )
 def test_the_first_checkpoint_is_an_improvement_however_bad(tmp_path, monkeypatch, raw, scores):
     script_validation(monkeypatch, **scores)
-    monkeypatch.setattr(BleuSample, "score", lambda self, watch: 0.0)
+    monkeypatch.setattr(BleuSample, "score", lambda *_: 0.0)
     state = train_job(tmp_path, raw | {"checkpoint_frequency_num_batches": "1", "max_num_batches": "2"}).state
     assert [entry["improved"] for entry in state.history] == [True, False]
     assert (state.best_checkpoint, state.best_updates, state.not_improved) == (1, 1, 1)
@@ -278,13 +279,13 @@ def test_the_log_tells_all_of_a_checkpoint_and_of_the_end(tmp_path, monkeypatch,
         "#quality_metric: host=algo-1, epoch=0, validation perplexity <loss>=5.000000",
         "#quality_metric: host=algo-1, epoch=0, validation accuracy <score>=0.250000",
         "Validation-perplexity improved to 5.000000.",
-        "Checkpoint [2]\tUpdates=4 Epoch=0 Samples=14 Time-cost=T",
+        "Checkpoint [2]\tUpdates=4 Epoch=1 Samples=14 Time-cost=T",
         "Checkpoint [2]\tTrain-perplexity=X",
         "Checkpoint [2]\tTrain-accuracy=X",
         "Checkpoint [2]\tValidation-perplexity=6.000000",
         "Checkpoint [2]\tValidation-accuracy=0.250000",
-        "#quality_metric: host=algo-1, epoch=0, validation perplexity <loss>=6.000000",
-        "#quality_metric: host=algo-1, epoch=0, validation accuracy <score>=0.250000",
+        "#quality_metric: host=algo-1, epoch=1, validation perplexity <loss>=6.000000",
+        "#quality_metric: host=algo-1, epoch=1, validation accuracy <score>=0.250000",
         "Validation-perplexity has not improved, best so far: 5.000000",
         "Model has not improved for 1 checkpoints",
         "Checkpoint [3]\tUpdates=6 Epoch=1 Samples=21 Time-cost=T",
@@ -311,9 +312,9 @@ def test_the_log_says_when_the_least_number_of_epochs_holds_patience_back(tmp_pa
         "min_num_epochs": "2",
     }
     assert train_job(tmp_path, raw).state.epoch == 2
-    # There are 4 updates in an epoch, and a miss after the updates 4, 6 and 8.
+    # There are 4 updates in an epoch, and a miss after the updates 4, 6 and 8, with the last of which it is reached.
     waits = [message for message in caplog.messages if message.startswith("Minimum number of epochs (2) not reached")]
-    assert [wait[-3:] for wait in waits] == [": 0", ": 1", ": 1"]
+    assert [wait[-3:] for wait in waits] == [": 1", ": 1"]
 
 
 def test_the_log_says_nothing_of_epochs_that_are_reached(tmp_path, monkeypatch, caplog):
@@ -397,12 +398,10 @@ def test_validation_that_is_not_finite_ends_the_job_and_saves_nothing(tmp_path, 
 def test_the_trial_changes_nothing(tmp_path):
     raw = {"embed_dropout_source": "0.5", "rnn_decoder_hidden_dropout": "0.5"}
     assembled = assemble_job(tmp_path, raw)
-    torch.rand(5)
-    before = weights_of(assembled), copies(assembled.job.optimizer.state()), torch.get_rng_state()
+    before = weights_of(assembled), copies(assembled.job.optimizer.state())
     try_largest_batch(assembled.job)
     assert differing(weights_of(assembled), before[0]) == []
     assert differing(assembled.job.optimizer.state(), before[1]) == []
-    assert torch.equal(torch.get_rng_state(), before[2])
     assert all(parameter.grad is None for parameter in assembled.job.model.parameters())
     assert assembled.state == TrainState()
     assert assembled.job.optimizer.updates == 0
@@ -415,20 +414,38 @@ def test_a_job_learns_the_same_without_the_trial(tmp_path, monkeypatch):
     assert differing(weights_of(tried), weights_of(train_job(tmp_path / "untried", raw))) == []
 
 
-def test_the_trial_comes_first_and_is_a_whole_training_pass_on_each_of_the_largest_batches(tmp_path, monkeypatch):
+def test_the_trial_comes_first_and_is_all_that_can_need_most_memory(tmp_path, monkeypatch):
+    """Training on each of the largest batches, validating the largest, and a search for the longest sentences."""
     # Four short pairs have most tokens, a single long one most cells of attention.
     pairs = [([4] * 3, [4] * 3)] * 4 + [([4] * 9, [4] * 9)]
     raw = {"max_num_batches": "1", "max_seq_len_source": "9", "max_seq_len_target": "9", "bucket_width": "4"}
+    raw |= {"bleu_sample_size": "3", "batch_size": "4"}
     seen = []
-    spy(monkeypatch, trainer, "batch_loss", lambda model, batch: seen.append((batch.source.shape, model.training)))
+
+    def look(model, batch, *_):
+        seen.append(("training" if model.training else "validation", batch.source.shape, torch.is_grad_enabled()))
+
+    def look_at_search(self, sources, options=None):
+        seen.append(("search", [len(source) for source in sources], self.model.training))
+
+    spy(monkeypatch, trainer, "batch_loss", look)
+    spy(monkeypatch, Translator, "translate", look_at_search)
     spy(monkeypatch, torch.Tensor, "backward", lambda loss: seen.append("backward"))
     spy(monkeypatch, trainer, "update", lambda *_: seen.append("update"))
     assembled = assemble_job(tmp_path, raw, train_pairs=pairs)
     assembled.job.model.eval()
     train(assembled.job, assembled.state)
-    shapes = [(len(planned.pairs), planned.bucket.source) for planned in assembled.job.train_data.largest()]
-    assert len(shapes) == 2
-    assert seen[:5] == [(shapes[0], True), "backward", (shapes[1], True), "backward", "update"]
+    training, validation = (
+        [(len(planned.pairs), planned.bucket.source) for planned in data.largest()]
+        for data in (assembled.job.train_data, assembled.job.validation_data)
+    )
+    assert len(training) == 2
+    lengths = [len(source) for source in assembled.job.bleu.sources]
+    assert seen[: seen.index("update")] == [
+        *[("training", training[0], True), "backward", ("training", training[1], True), "backward"],
+        *[("validation", shape, False) for shape in validation],
+        ("search", lengths, False),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -443,7 +460,7 @@ def test_the_trial_comes_first_and_is_a_whole_training_pass_on_each_of_the_large
     ids=lambda error: type(error).__name__,
 )
 def test_a_lack_of_memory_is_a_client_error_that_says_what_to_lower(tmp_path, monkeypatch, error):
-    def fail(model, batch):
+    def fail(*_):
         raise error
 
     assembled = assemble_job(tmp_path, {"bucketing_enabled": "false", "max_seq_len_source": "9"})
@@ -457,8 +474,33 @@ def test_a_lack_of_memory_is_a_client_error_that_says_what_to_lower(tmp_path, mo
     assert assembled.state.updates == 0
 
 
+@pytest.mark.parametrize("work", ["batch_loss", "translate"])
+def test_a_lack_of_memory_in_an_evaluation_shows_before_training_too(tmp_path, monkeypatch, work):
+    def fail_in_evaluation(model, *rest):
+        if not model.training:
+            raise MemoryError
+        return batch_loss(model, *rest)
+
+    def fail(*_):
+        raise MemoryError
+
+    assembled = assemble_job(tmp_path, {"bleu_sample_size": "3"})
+    if work == "batch_loss":
+        monkeypatch.setattr(trainer, "batch_loss", fail_in_evaluation)
+        (largest, *_) = assembled.job.validation_data.largest()
+        shape = "{} pairs of up to {} source and {} target tokens".format(len(largest.pairs), *largest.bucket)
+        reason = f"a batch of {shape} does not fit in memory. Lower batch_size, "
+    else:
+        monkeypatch.setattr(Translator, "translate", fail)
+        reason = "translating the longest validation sentences for BLEU does not fit in memory. Lower beam_size, "
+    with pytest.raises(ClientError) as caught:
+        train(assembled.job, assembled.state)
+    assert str(caught.value).startswith(reason)
+    assert assembled.state.updates == 0
+
+
 def test_other_errors_of_the_trial_stay_what_they_are(tmp_path, monkeypatch):
-    def fail(model, batch):
+    def fail(*_):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     assembled = assemble_job(tmp_path)
@@ -476,8 +518,7 @@ class StopAt:
 
     def __call__(self):
         self.call -= 1
-        if self.call == 0:
-            raise StopRequested
+        return self.call == 0
 
 
 @pytest.mark.parametrize(
@@ -493,7 +534,7 @@ class StopAt:
 )
 def test_a_stop_leaves_a_checkpoint_of_the_last_update(tmp_path, call, updates, evaluated):
     raw = {"checkpoint_frequency_num_batches": "2", "max_num_batches": "9", "bleu_sample_size": "2"}
-    assembled = assemble_job(tmp_path, raw, check_stop=StopAt(call))
+    assembled = assemble_job(tmp_path, raw, stop_requested=StopAt(call))
     # Validation asks before each of its 2 batches.
     assert len(assembled.job.validation_data.plan_in_order()) == 2
     with pytest.raises(StopRequested):
@@ -505,14 +546,14 @@ def test_a_stop_leaves_a_checkpoint_of_the_last_update(tmp_path, call, updates, 
 
 
 def test_a_stop_before_the_first_update_saves_nothing(tmp_path):
-    assembled = assemble_job(tmp_path, check_stop=StopAt(1))
+    assembled = assemble_job(tmp_path, stop_requested=StopAt(1))
     with pytest.raises(StopRequested):
         train(assembled.job, assembled.state)
     assert assembled.job.store.stored() == []
 
 
 def test_a_stop_before_the_first_checkpoint_makes_an_artifact_of_the_weights_as_they_are(tmp_path):
-    assembled = assemble_job(tmp_path, check_stop=StopAt(3))
+    assembled = assemble_job(tmp_path, stop_requested=StopAt(3))
     with pytest.raises(StopRequested):
         train(assembled.job, assembled.state)
     before = weights_of(assembled)

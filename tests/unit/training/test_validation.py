@@ -7,14 +7,18 @@ import pytest
 import torch
 
 from s2s_algo.data.buckets import Bucket, define_parallel_buckets
+from s2s_algo.data.plans import BucketPlan
 from s2s_algo.decoding.translation import Translation
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.limits import LengthLimits
 from s2s_algo.training import data as training_data
+from s2s_algo.training import validation
 from s2s_algo.training.data import BatchSource
 from s2s_algo.training.metrics import corpus_bleu
-from s2s_algo.training.validation import BleuSample, draw_sample, evaluate
+from s2s_algo.training.precision import Precision
+from s2s_algo.training.validation import BleuSample, draw_sample
+from s2s_algo.training.workers import Workers
 from tests.tiny_job import corpus_of, draw_pairs
 from tests.unit.small_model import SOURCE_SIZE, TARGET_SIZE, small_config, small_model, vocabulary
 
@@ -23,12 +27,22 @@ PAIRS = draw_pairs(23, seed=5, longest=7)
 BUCKETS = define_parallel_buckets(7, 8, 3, 1.1)
 
 
+ALONE = Workers(torch.device("cpu"))
+
+
 def ignore(done, total):
     pass
 
 
+def evaluate(model, data, watch):
+    """In float32, by this process alone."""
+    return validation.evaluate(model, data, Precision(ALONE.device, bfloat16=False), ALONE, watch)
+
+
 def batches(pairs=PAIRS, batch_size=4, buckets=BUCKETS):
-    return BatchSource(corpus_of(pairs), TARGET, buckets, batch_size, 13, torch.device("cpu"))
+    corpus = corpus_of(pairs)
+    plan = BucketPlan(corpus.source.lengths, corpus.target.lengths + 1, buckets, batch_size, seed=13)
+    return BatchSource(corpus, TARGET, plan, ALONE)
 
 
 @torch.no_grad()
@@ -152,7 +166,7 @@ def test_bleu_is_that_of_the_translations(caplog):
     fake = FakeTranslator()
     sources = [[5, 6, 7, 8, 9], [5, 5, 6], [9]]
     references = ["w4 w5 w6 w7 w8", "w4 w4 w9", "w8"]
-    score = BleuSample(sources, references, fake).score(ignore)
+    score = BleuSample(sources, references, fake).score(ALONE, ignore)
     assert fake.asked == [sources]
     expected = corpus_bleu(["w4 w5 w6 w7 w8", "w4 w4 w5", "w8"], references)
     assert 0.5 < score == expected.score < 1
@@ -161,14 +175,14 @@ def test_bleu_is_that_of_the_translations(caplog):
 
 def test_bleu_of_perfect_translations_is_1():
     sample = BleuSample([[5, 6, 7, 8, 9], [6]], ["w4 w5 w6 w7 w8", "w5"], FakeTranslator())
-    assert sample.score(ignore) == pytest.approx(1)
+    assert sample.score(ALONE, ignore) == pytest.approx(1)
 
 
 def test_many_sentences_are_translated_in_slices_between_which_the_watch_is_asked():
     fake, heard = FakeTranslator(), []
     sources = [[5 + number % 5] for number in range(40)]
     sample = BleuSample(sources, ["w4"] * 40, fake)
-    sample.score(lambda done, total: heard.append((done, total)))
+    sample.score(ALONE, lambda done, total: heard.append((done, total)))
     assert [source for asked in fake.asked for source in asked] == sources
     assert [len(asked) for asked in fake.asked] == [16, 16, 8]
     assert heard == [(0, 40), (16, 40), (32, 40)]
@@ -177,7 +191,7 @@ def test_many_sentences_are_translated_in_slices_between_which_the_watch_is_aske
 def test_a_sample_of_a_real_model_has_a_score():
     sample = draw_sample(corpus_of(PAIRS), 5, 13, translator())
     found = [translation.text for translation in translator().translate(sample.sources)]
-    assert sample.score(ignore) == corpus_bleu(found, sample.references).score
+    assert sample.score(ALONE, ignore) == corpus_bleu(found, sample.references).score
 
 
 def pairs_of(sample):

@@ -1,0 +1,88 @@
+"""What one training process does: assemble the job, train, write the artifact."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from container.configuration import Configuration
+from container.paths import Paths
+from container.signals import StopFile, StopSignal
+from s2s_algo.training.stopping import StopRequested
+
+if TYPE_CHECKING:
+    from s2s_algo.training.workers import Workers
+
+logger = logging.getLogger(__name__)
+
+
+def work(
+    configuration: Configuration, paths: Paths, stop: StopSignal | StopFile, scratch: Path, workers: Workers | None
+) -> None:
+    """Trains as configured, and leaves the model where the platform looks for it.
+
+    Args:
+        configuration: Of the job.
+        paths: Of the job.
+        stop: Listens already; may interrupt wherever nothing can be lost.
+        scratch: For corpora, and for checkpoints if they need not outlive the container; shared by the processes of a
+            host.
+        workers: Who trains together; ``None``: this process alone.
+
+    Raises:
+        StopRequested: Before there was anything to keep.
+    """
+    # Importing torch takes seconds; a wrong job has failed before.
+    import s2s_algo.training.assembly  # noqa: F401
+    from s2s_algo.checkpoints.atomic import claimed
+
+    # Not before: libraries swallow exceptions while they are imported. And not at all if there may be a model already,
+    # which has to be loaded before it can be exported.
+    begun = configuration.checkpoints is not None and any(configuration.checkpoints.glob("checkpoint-*"))
+    if not begun:
+        stop.interrupt()
+    with contextlib.ExitStack() as held:
+        if configuration.checkpoints is not None and (workers is None or workers.is_leader):
+            held.enter_context(claimed(configuration.checkpoints))
+        _train(configuration, paths, stop, scratch, workers)
+
+
+def _train(
+    configuration: Configuration, paths: Paths, stop: StopSignal | StopFile, scratch: Path, workers: Workers | None
+) -> None:
+    from s2s_algo.checkpoints.artifact import save_artifact
+    from s2s_algo.training.assembly import assemble
+    from s2s_algo.training.reporting.reporter import Outputs
+    from s2s_algo.training.trainer import train
+
+    assembled = assemble(
+        configuration.hyperparameters,
+        configuration.channels,
+        (configuration.source_vocabulary, configuration.target_vocabulary),
+        scratch=scratch / "corpus",
+        checkpoints=configuration.checkpoints or scratch / "checkpoints",
+        host=configuration.resources.current_host,
+        stop_requested=lambda: stop.requested,
+        workers=workers,
+        outputs=Outputs(paths.output_data, paths.tensorboard, artifact=paths.model),
+    )
+    stop.defer()
+    try:
+        train(assembled.job, assembled.state)
+    except StopRequested:
+        if not assembled.state.updates:
+            raise
+        logger.info("Stopped by a signal after %d updates.", assembled.state.updates)
+    except Exception as error:
+        assembled.job.reporter.finished(assembled.state, f"Failed: {error}")
+        # Whatever went wrong, what was learnt before is still good.
+        if assembled.state.best_updates and assembled.job.workers.is_leader:
+            with contextlib.suppress(Exception):  # the first error is the one to report
+                save_artifact(assembled.artifact(), paths.model)
+                logger.info("The best model so far is in %s", paths.model)
+        raise
+    if assembled.job.workers.is_leader:
+        save_artifact(assembled.artifact(), paths.model)
+        logger.info("The model is in %s", paths.model)

@@ -1,0 +1,190 @@
+"""Several training processes on one machine learn what one would, and fail and stop as one would."""
+
+import json
+import math
+import os
+import signal
+import time
+
+import pytest
+
+from s2s_algo.decoding.translator import Translator
+from tests.contract.train.jobs import TINY, OptMl, digest, framed, random_pairs
+
+UPDATES = 50
+
+# A checkpoint after every update tells the loss of each. No dropout: its masks depend on the number of processes.
+JOB = {
+    **TINY,
+    "learning_rate": "0.01",
+    "bleu_sample_size": "5",
+    "max_num_batches": str(UPDATES),
+    "checkpoint_frequency_num_batches": "1",
+    "checkpoint_threshold": "1000",
+}
+ENDLESS = {**TINY, "checkpoint_threshold": "1000000", "processes": "2"}
+
+# Losses are computed in float32, and added up in another order by another number of processes.
+TOLERANCE = 1e-4
+
+
+def trained(jobs, base, **more):
+    """A job that has ended well."""
+    opt_ml = OptMl.ready(base / "ml", {**JOB, **more})
+    opt_ml.put("train/train.rec", framed(random_pairs(41, seed=1)))
+    opt_ml.checkpoints.mkdir(exist_ok=True)
+    job = jobs.run(opt_ml)
+    assert job.exit_code == 0, job.log
+    assert not list(opt_ml.scratch.iterdir())
+    return job
+
+
+def curve(job, score="train_perplexity"):
+    """The loss of each update, or the logarithm of another score that was taken after it."""
+    return [math.log(entry[score]) for entry in json.loads((job.opt_ml.model / "metrics.json").read_text())]
+
+
+def strings(job):
+    sources = [list(source) for source, _ in random_pairs(30, seed=3)]
+    return [translation.text for translation in Translator.load(job.opt_ml.model).translate(sources)]
+
+
+def largest_deviation(one, other):
+    assert len(one) == len(other)
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.fixture(scope="module")
+def alone(jobs, tmp_path_factory):
+    """The job of a single process."""
+    return trained(jobs, tmp_path_factory.mktemp("alone"))
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_several_processes_learn_what_one_does(jobs, alone, tmp_path, processes, capsys):
+    together = trained(jobs, tmp_path, processes=str(processes))
+    assert together.found(r"processes: (\d+)") == [str(processes)]  # and one of them alone writes the log
+    assert curve(alone)[-1] < curve(alone)[0] - 0.1
+    for score in ("train_perplexity", "validation_perplexity", "validation_bleu"):
+        deviation = largest_deviation(curve(together, score), curve(alone, score))
+        assert deviation < TOLERANCE
+        if score == "train_perplexity":
+            with capsys.disabled():
+                print(f"\n{processes} processes: largest deviation of the loss over {UPDATES} updates {deviation:.1e}")
+    assert strings(together) == strings(alone)
+    assert together.found(r"Samples=(\d+)") == alone.found(r"Samples=(\d+)")
+
+
+def test_batches_of_fewer_pairs_than_processes_are_divided_too(jobs, tmp_path):
+    raw = {"batch_size": "3", "max_num_batches": "16"}
+    one, four = (trained(jobs, tmp_path / count, processes=count, **raw) for count in ("1", "4"))
+    assert largest_deviation(curve(four), curve(one)) < TOLERANCE
+    assert one.found(r"Samples=(\d+)") == four.found(r"Samples=(\d+)")
+
+
+def test_a_job_goes_on_with_another_number_of_processes(jobs, alone, tmp_path):
+    first = trained(jobs, tmp_path, processes="2", max_num_batches="20")
+    first.opt_ml.configure("hyperparameters.json", {**JOB, "processes": "3"})
+    second = jobs.run(first.opt_ml)
+    assert second.exit_code == 0, second.log
+    assert second.found(r"Resuming from .*: update (\d+), epoch") == ["20"]
+    assert largest_deviation(curve(second), curve(alone)) < TOLERANCE
+    assert strings(second) == strings(alone)
+
+
+def test_equal_jobs_of_several_processes_give_equal_bits(jobs, tmp_path):
+    raw = {"processes": "2", "max_num_batches": "10", "rnn_decoder_hidden_dropout": "0.5"}
+    one, other = (trained(jobs, tmp_path / name, **raw) for name in ("a", "b"))
+    assert digest(one.opt_ml.model / "model.safetensors") == digest(other.opt_ml.model / "model.safetensors")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_fails_the_job_which_goes_on_when_it_is_started_again(jobs, tmp_path, rank):
+    opt_ml = OptMl.ready(tmp_path / "ml", {**ENDLESS, "checkpoint_frequency_num_batches": "20"})
+    opt_ml.checkpoints.mkdir()
+    job = jobs.start(opt_ml)
+    job.wait_for(r"Checkpoint \[2\]")
+    os.kill(job.worker(rank), signal.SIGKILL)
+    ended = job.wait()
+    assert ended.exit_code == 3, ended.log
+    assert ended.failure == (
+        f"InternalServerError: training process {rank} on host algo-1 was killed by signal 9. The machine may have "
+        "run out of memory: lower batch_size or use a larger one. Start the job again: it goes on from its last "
+        "checkpoint."
+    )
+    assert "Traceback" not in ended.log
+    assert not list(opt_ml.scratch.iterdir())
+    newest = max(name for name in opt_ml.checkpoint_names() if name[-1].isdigit())  # half written ones are others
+    again = jobs.start(opt_ml)
+    again.wait_for(rf"Resuming from \S+{newest}: update {int(newest.removeprefix('checkpoint-'))}")
+    again.terminate()
+    assert again.wait().exit_code == 0
+    assert not opt_ml.failure.exists()
+
+
+def test_a_mistake_of_the_user_is_told_as_by_one_process(jobs, tmp_path):
+    failures = []
+    for processes in ("1", "2"):
+        opt_ml = OptMl.ready(tmp_path / processes / "ml", {**TINY, "processes": processes})
+        opt_ml.put("train/more.rec", framed([([4], [5]), ([4], [99])]))
+        job = jobs.run(opt_ml)
+        assert job.exit_code == 2, job.log
+        assert job.found("ClientError: ") == ["ClientError: "]
+        assert "Traceback" not in job.log
+        failures.append(job.failure)
+    assert failures[0] == failures[1]
+    assert failures[1].startswith("ClientError: train channel, file more.rec, record 2: target id 99 is outside")
+
+
+def test_a_loss_that_is_not_finite_in_one_process_ends_all(jobs, tmp_path):
+    diverging = {"optimizer_type": "sgd", "learning_rate": "100", "weight_decay": "1", "clip_gradient": "-1"}
+    raw = {**ENDLESS, **diverging, "checkpoint_frequency_num_batches": "5"}
+    opt_ml = OptMl.ready(tmp_path / "ml", raw)
+    job = jobs.run(opt_ml)
+    assert job.exit_code == 2
+    assert "Training has diverged: lower learning_rate" in job.failure
+    assert Translator.load(opt_ml.model)  # of the best checkpoint before
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+def test_a_stop_leaves_a_model_that_translates(jobs, tmp_path, twice):
+    opt_ml = OptMl.ready(tmp_path / "ml", {**ENDLESS, "checkpoint_frequency_num_batches": "1000000"})
+    opt_ml.checkpoints.mkdir()
+    job = jobs.start(opt_ml)
+    job.wait_for(r"Epoch\[\d+\] Batch")
+    job.terminate()
+    if twice:
+        job.terminate()
+    ended = job.wait()
+    assert ended.exit_code == 0, ended.log
+    assert ended.stop_seconds < 10
+    ((updates),) = ended.found(r"Stopped by a signal after (\d+) updates\.")
+    assert opt_ml.checkpoint_names() == [f"checkpoint-{int(updates):09}"]
+    assert Translator.load(opt_ml.model).translate([[4, 5]])
+    assert not opt_ml.failure.exists()
+    assert not list(opt_ml.scratch.iterdir())
+    # Stopped again while it starts, it exports the same model.
+    before = digest(opt_ml.model / "model.safetensors")
+    (opt_ml.model / "model.safetensors").unlink()
+    again = jobs.start(opt_ml)
+    again.wait_for("Training with 2 processes")
+    again.terminate()
+    ended = again.wait()
+    assert ended.exit_code == 0, ended.log
+    assert digest(opt_ml.model / "model.safetensors") == before
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5, 1.5])
+def test_a_stop_before_the_first_update_leaves_no_model(jobs, tmp_path, seconds):
+    opt_ml = OptMl.ready(tmp_path / "ml", ENDLESS)
+    opt_ml.put("train/train.rec", 200 * framed(random_pairs(400, seed=1)))
+    job = jobs.start(opt_ml)
+    job.wait_for("Training with 2 processes")
+    time.sleep(seconds)
+    job.terminate()
+    ended = job.wait()
+    assert ended.exit_code == 0, ended.log
+    assert ended.stop_seconds < 20
+    assert ended.messages.count("Stopped by a signal before the first update: there is no model to save.") == 1
+    assert opt_ml.files() == set()
+    assert not list(opt_ml.scratch.iterdir())
