@@ -1,6 +1,8 @@
 """A job as tensors and JSON, and what makes two runs the same job."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -160,3 +162,9 @@ def test_weights_of_another_shape_are_a_client_error():
     snapshot.weights["output_layer.bias"] = torch.zeros(3)
     with pytest.raises(ClientError, match=r"output_layer\.bias is float32 \[3\] instead of float32 \[11\]"):
         parts.put_back(snapshot)
+
+
+def test_the_documentation_lists_what_may_change_on_resuming():
+    text = (Path(__file__).parents[3] / "docs/operations.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"The new value of these counts: ((?:`\w+`,?\s*)+)\.", text)
+    assert set(re.findall(r"`(\w+)`", listed)) == CHANGEABLE
