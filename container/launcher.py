@@ -159,7 +159,8 @@ def _report_failures(paths: Paths, resources: Resources, failures: Mapping[int, 
         if said.exists():
             paths.failure.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(said, paths.failure)
-            return failures[rank].exitcode
+            code = failures[rank].exitcode
+            return code if code > 0 else PlatformError.exit_code
     # A process that only lost another one has left no words, and those that went on without it were ended by torch.
     causes = [rank for rank in in_order if failures[rank].exitcode not in (PlatformError.exit_code, -signal.SIGTERM)]
     if not causes and len(resources.hosts) > 1:

@@ -15,7 +15,7 @@ from container.paths import Paths
 from container.signals import STOPPED_EARLY, StopSignal
 from container.threads import WAIT_AWAKE_BRIEFLY, thread_settings
 from container.work import work
-from s2s_algo.errors import PlatformError
+from s2s_algo.errors import ClientError, PlatformError
 from s2s_algo.training.stopping import StopRequested
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,13 @@ def _train(paths: Paths, stop: StopSignal) -> int:
         logger.warning("%s is not empty: what is there may belong to another job until this one is done", paths.model)
     with tempfile.TemporaryDirectory(prefix="s2s-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
-        processes = configuration.hyperparameters.processes or local_gpus() or 1
+        gpus = local_gpus()
+        processes = configuration.hyperparameters.processes or gpus or 1
+        if 0 < gpus < processes:
+            raise ClientError(
+                f"processes: {processes} is more than the {gpus} GPUs of this machine, and each process needs one; "
+                "lower it or leave it out"
+            )
         if processes * len(configuration.resources.hosts) > 1:
             return launch(paths, configuration.resources, processes, scratch, stop, begun)
         for name, value in thread_settings(WAIT_AWAKE_BRIEFLY).items():

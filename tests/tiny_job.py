@@ -81,8 +81,11 @@ def _sequences(lists: Sequence[Sequence[int]]) -> Sequences:
     return Sequences.joined(np.array([token for tokens in lists for token in tokens], np.int32), offsets)
 
 
-def write_channels(folder: Path, train_pairs: Pairs, validation_pairs: Pairs) -> Channels:
-    """The record files of both channels; no vocabulary files, since vocabularies are handed over as objects."""
+def write_channels(folder: Path, train_pairs: Pairs, validation_pairs: Pairs, sharded: bool = False) -> Channels:
+    """The record files of both channels; no vocabulary files, since vocabularies are handed over as objects.
+
+    Sharded: every machine has files of its own.
+    """
     channels = []
     for name, pairs in (("train", train_pairs), ("validation", validation_pairs)):
         file = folder / name / f"{name}.rec"
@@ -90,7 +93,7 @@ def write_channels(folder: Path, train_pairs: Pairs, validation_pairs: Pairs) ->
         with file.open("wb") as stream:
             for source, target in pairs:
                 write_record(stream, encode_pair(source, target))
-        channels.append(RecordChannel(name, (file,)))
+        channels.append(RecordChannel(name, (file,), "ShardedByS3Key" if sharded else "FullyReplicated"))
     return Channels(*channels, VocabularyFiles(folder / "source", folder / "target"))
 
 
@@ -109,6 +112,7 @@ def assemble_job(
     model: Path | None = None,
     stop_requested: Callable[[], bool] = never,
     workers: Workers | None = None,
+    sharded: bool = False,
     outputs: Outputs | None = None,
 ) -> Assembled:
     """A job in a folder; assembled again in the same folder, it goes on from its checkpoints there.
@@ -122,14 +126,17 @@ def assemble_job(
         model: The model channel.
         stop_requested: Asked wherever a job may be stopped.
         workers: Who trains together; by default this process alone.
+        sharded: Whether every machine has pairs of its own.
         outputs: Where reports go; by default there are none.
     """
     raw = raw or {}
     tiny = {name: value for name, value in TINY.items() if name not in [TAKES_THE_PLACE_OF.get(other) for other in raw]}
     validated = validate({**tiny, **raw})
+    # Each process reads files of its own, which nobody else is just writing.
+    own = folder / f"input of {workers.rank}" if workers else folder / "input"
     return assemble(
         validated.hyperparameters,
-        replace(write_channels(folder / "input", train_pairs, validation_pairs), model=model),
+        replace(write_channels(own, train_pairs, validation_pairs, sharded), model=model),
         vocabularies,
         scratch=folder / "scratch",
         checkpoints=folder / "checkpoints",

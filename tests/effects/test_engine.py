@@ -92,7 +92,7 @@ def test_epoch_1_starts_afresh(jobs, tmp_path, caplog):
     afresh = assemble_job(tmp_path, START | {"num_epochs": "3", "start_epoch": "1"}, **PARTS)
     assert afresh.state.updates == 0
     assert checkpoints(afresh) == []
-    assert "start_epoch is 1: the checkpoints in" in caplog.text
+    assert f"start_epoch: 3 checkpoints that come later are removed from {tmp_path / 'checkpoints'}" in caplog.messages
 
 
 @pytest.mark.effect_of("start_epoch")
@@ -104,6 +104,17 @@ def test_an_epoch_without_its_checkpoint_is_refused(jobs, tmp_path):
         f"start_epoch: 7 needs the checkpoint of epoch 6, which is not in {tmp_path / 'checkpoints'}; there are those "
         "of epochs 1, 2, 3. Choose one of them plus 1, or auto."
     )
+
+
+@pytest.mark.effect_of("start_epoch")
+@pytest.mark.parametrize("start_epoch", ["2", "7"])
+def test_a_job_that_is_refused_keeps_its_checkpoints(jobs, tmp_path, start_epoch):
+    continued(jobs, tmp_path, "auto")
+    with pytest.raises(ClientError):
+        assemble_job(tmp_path, START | {"learning_rate": "0.5", "start_epoch": start_epoch}, **PARTS)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")) == [
+        f"checkpoint-{updates:09}" for updates in (3, 6, 9)
+    ]
 
 
 def break_update(monkeypatch, number, what):

@@ -1,4 +1,7 @@
-"""Several training processes on one machine learn what one would, and fail and stop as one would."""
+"""Several training processes on one machine learn what one would, and fail and stop as one would.
+
+tests/unit/training/test_together.py compares more of what they learn.
+"""
 
 import json
 import math
@@ -16,7 +19,7 @@ UPDATES = 50
 # A checkpoint after every update tells the loss of each. No dropout: its masks depend on the number of processes.
 JOB = {
     **TINY,
-    "learning_rate": "0.01",
+    "learning_rate": "0.03",
     "bleu_sample_size": "5",
     "max_num_batches": str(UPDATES),
     "checkpoint_frequency_num_batches": "1",
@@ -60,42 +63,19 @@ def alone(jobs, tmp_path_factory):
     return trained(jobs, tmp_path_factory.mktemp("alone"))
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_several_processes_learn_what_one_does(jobs, alone, tmp_path, processes, capsys):
-    together = trained(jobs, tmp_path, processes=str(processes))
-    assert together.found(r"processes: (\d+)") == [str(processes)]  # and one of them alone writes the log
+def test_four_processes_learn_what_one_does(jobs, alone, tmp_path, capsys):
+    together = trained(jobs, tmp_path, processes="4")
+    assert together.found(r"processes: (\d+)") == ["4"]  # and one of them alone writes the log
     assert curve(alone)[-1] < curve(alone)[0] - 0.1
     for score in ("train_perplexity", "validation_perplexity", "validation_bleu"):
         deviation = largest_deviation(curve(together, score), curve(alone, score))
         assert deviation < TOLERANCE
         if score == "train_perplexity":
             with capsys.disabled():
-                print(f"\n{processes} processes: largest deviation of the loss over {UPDATES} updates {deviation:.1e}")
+                print(f"\n4 processes: largest deviation of the loss over {UPDATES} updates {deviation:.1e}")
     assert strings(together) == strings(alone)
+    assert len(set(strings(alone))) > 3
     assert together.found(r"Samples=(\d+)") == alone.found(r"Samples=(\d+)")
-
-
-def test_batches_of_fewer_pairs_than_processes_are_divided_too(jobs, tmp_path):
-    raw = {"batch_size": "3", "max_num_batches": "16"}
-    one, four = (trained(jobs, tmp_path / count, processes=count, **raw) for count in ("1", "4"))
-    assert largest_deviation(curve(four), curve(one)) < TOLERANCE
-    assert one.found(r"Samples=(\d+)") == four.found(r"Samples=(\d+)")
-
-
-def test_a_job_goes_on_with_another_number_of_processes(jobs, alone, tmp_path):
-    first = trained(jobs, tmp_path, processes="2", max_num_batches="20")
-    first.opt_ml.configure("hyperparameters.json", {**JOB, "processes": "3"})
-    second = jobs.run(first.opt_ml)
-    assert second.exit_code == 0, second.log
-    assert second.found(r"Resuming from .*: update (\d+), epoch") == ["20"]
-    assert largest_deviation(curve(second), curve(alone)) < TOLERANCE
-    assert strings(second) == strings(alone)
-
-
-def test_equal_jobs_of_several_processes_give_equal_bits(jobs, tmp_path):
-    raw = {"processes": "2", "max_num_batches": "10", "rnn_decoder_hidden_dropout": "0.5"}
-    one, other = (trained(jobs, tmp_path / name, **raw) for name in ("a", "b"))
-    assert digest(one.opt_ml.model / "model.safetensors") == digest(other.opt_ml.model / "model.safetensors")
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -115,6 +95,8 @@ def test_a_killed_process_fails_the_job_which_goes_on_when_it_is_started_again(j
     assert "Traceback" not in ended.log
     assert not list(opt_ml.scratch.iterdir())
     newest = max(name for name in opt_ml.checkpoint_names() if name[-1].isdigit())  # half written ones are others
+    if rank == 0:
+        return
     again = jobs.start(opt_ml)
     again.wait_for(rf"Resuming from \S+{newest}: update {int(newest.removeprefix('checkpoint-'))}")
     again.terminate()
@@ -136,25 +118,13 @@ def test_a_mistake_of_the_user_is_told_as_by_one_process(jobs, tmp_path):
     assert failures[1].startswith("ClientError: train channel, file more.rec, record 2: target id 99 is outside")
 
 
-def test_a_loss_that_is_not_finite_in_one_process_ends_all(jobs, tmp_path):
-    diverging = {"optimizer_type": "sgd", "learning_rate": "100", "weight_decay": "1", "clip_gradient": "-1"}
-    raw = {**ENDLESS, **diverging, "checkpoint_frequency_num_batches": "5"}
-    opt_ml = OptMl.ready(tmp_path / "ml", raw)
-    job = jobs.run(opt_ml)
-    assert job.exit_code == 2
-    assert "Training has diverged: lower learning_rate" in job.failure
-    assert Translator.load(opt_ml.model)  # of the best checkpoint before
-
-
-@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
-def test_a_stop_leaves_a_model_that_translates(jobs, tmp_path, twice):
+def test_a_stop_leaves_a_model_that_translates(jobs, tmp_path):
     opt_ml = OptMl.ready(tmp_path / "ml", {**ENDLESS, "checkpoint_frequency_num_batches": "1000000"})
     opt_ml.checkpoints.mkdir()
     job = jobs.start(opt_ml)
     job.wait_for(r"Epoch\[\d+\] Batch")
     job.terminate()
-    if twice:
-        job.terminate()
+    job.terminate()
     ended = job.wait()
     assert ended.exit_code == 0, ended.log
     assert ended.stop_seconds < 10
@@ -174,7 +144,7 @@ def test_a_stop_leaves_a_model_that_translates(jobs, tmp_path, twice):
     assert digest(opt_ml.model / "model.safetensors") == before
 
 
-@pytest.mark.parametrize("seconds", [0, 0.5, 1.5])
+@pytest.mark.parametrize("seconds", [0, 1.5])
 def test_a_stop_before_the_first_update_leaves_no_model(jobs, tmp_path, seconds):
     opt_ml = OptMl.ready(tmp_path / "ml", ENDLESS)
     opt_ml.put("train/train.rec", 200 * framed(random_pairs(400, seed=1)))

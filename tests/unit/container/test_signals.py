@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from container.signals import StopSignal
+from container.signals import StopFile, StopSignal
 from s2s_algo.training.stopping import StopRequested
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -92,3 +92,26 @@ def test_a_handler_of_errors_does_not_swallow_a_stop(stop):
     stop.interrupt()
     with pytest.raises(StopRequested):
         Stopped().handle(logging.makeLogRecord({}))
+
+
+@pytest.fixture
+def stop_file(tmp_path):
+    """That of a training process among several; at the end signals are what they were."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield StopFile(tmp_path / "stop", tmp_path / "training")
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_training_process_among_several_stops_as_soon_as_a_file_says_so(stop_file, tmp_path):
+    assert not stop_file.requested
+    (tmp_path / "stop").touch()
+    assert stop_file.requested
+
+
+def test_until_there_is_something_to_lose_a_signal_ends_it(stop_file, tmp_path):
+    stop_file.interrupt()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert not (tmp_path / "training").exists()
+    stop_file.defer()
+    assert (tmp_path / "training").exists()
+    send()

@@ -2,11 +2,13 @@
 
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 
 from container import train
 from container.failure import report
+from container.resources import Resources
 from container.signals import StopSignal
 from s2s_algo.errors import ClientError
 from s2s_algo.training.stopping import StopRequested
@@ -84,3 +86,27 @@ def test_a_signal_while_a_failure_is_reported_changes_nothing(tmp_path, monkeypa
         for number, handler in before.items():
             signal.signal(number, handler)
     assert (tmp_path / "output" / "failure").read_text() == "ClientError: wrong"
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus", "expected"),
+    [(None, 0, 1), (None, 1, 1), (None, 4, 4), (3, 0, 3), (2, 4, 2), (4, 4, 4), (5, 4, None), (2, 1, None)],
+)
+def test_there_is_a_process_for_each_gpu_unless_fewer_are_asked_for(tmp_path, monkeypatch, asked, gpus, expected):
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    monkeypatch.setattr(train, "configure_logging", lambda: None)
+    configuration = SimpleNamespace(
+        hyperparameters=SimpleNamespace(processes=asked),
+        resources=Resources("algo-1", ("algo-1",)),
+        checkpoints=None,
+    )
+    started = []
+    monkeypatch.setattr(train, "read_configuration", lambda paths: configuration)
+    monkeypatch.setattr(train, "local_gpus", lambda: gpus)
+    monkeypatch.setattr(train, "work", lambda *_, **__: started.append(1))
+    monkeypatch.setattr(train, "launch", lambda paths, resources, processes, *_: started.append(processes) or 0)
+    assert train.run(StopSignal()) == (0 if expected else 2)
+    assert started == ([expected] if expected else [])
+    if not expected:
+        failure = (tmp_path / "output/failure").read_text()
+        assert failure.startswith(f"ClientError: processes: {asked} is more than the {gpus} GPUs of this machine")

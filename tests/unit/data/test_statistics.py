@@ -7,7 +7,7 @@ import pytest
 
 from s2s_algo.data import statistics as statistics_module
 from s2s_algo.data.corpus import Corpus, Sequences
-from s2s_algo.data.statistics import LengthStatistics, length_statistics
+from s2s_algo.data.statistics import LengthStatistics, length_statistics, pooled
 
 
 def corpus_of(lengths):
@@ -38,3 +38,19 @@ def test_statistics_do_not_depend_on_the_size_of_chunks(monkeypatch, chunk):
     statistics = length_statistics(corpus_of(zip(source, target, strict=True)))
     assert statistics.ratio_mean == pytest.approx(ratios.mean(), rel=1e-12)
     assert statistics.ratio_std == pytest.approx(ratios.std(), rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1, 1 / 3])  # numbers of pairs, or numbers in the same proportion
+@pytest.mark.parametrize("cuts", [[], [30], [1, 99], [10, 20, 70]], ids=str)
+def test_pooled_statistics_are_those_of_all_pairs_together(cuts, scale):
+    rng = np.random.default_rng(5)
+    pairs = list(zip(rng.integers(1, 40, 100), rng.integers(1, 50, 100), strict=True))
+    parts = [pairs[start:end] for start, end in zip([0, *cuts], [*cuts, 100], strict=True)]
+    together = pooled([length_statistics(corpus_of(part)) for part in parts], [scale * len(part) for part in parts])
+    whole = length_statistics(corpus_of(pairs))
+    assert together.ratio_mean == pytest.approx(whole.ratio_mean, rel=1e-12)
+    assert together.ratio_std == pytest.approx(whole.ratio_std, rel=1e-12)
+    assert (together.max_source_length, together.max_target_length) == (
+        whole.max_source_length,
+        whole.max_target_length,
+    )

@@ -101,8 +101,8 @@ def test_a_kept_connection_starts_each_request_with_fresh_time(pair, now, deadli
 def test_lingering_waits_for_the_client_to_close_and_throws_its_bytes_away(pair):
     ours, theirs = pair
     theirs.send(b"too late")
-    threading.Timer(0.1, theirs.close).start()
     started = time.monotonic()
+    threading.Timer(0.1, theirs.close).start()
     linger(ours, seconds=10)
     assert 0.1 <= time.monotonic() - started < 5
 

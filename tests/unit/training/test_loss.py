@@ -66,6 +66,30 @@ def test_totals_count_real_tokens_alone():
     assert totals.perplexity == pytest.approx(math.exp(loss.item()), rel=1e-6)
 
 
+@settings(max_examples=25, deadline=None)
+@given(configs, pairs, seeds, st.floats(0.01, 0.9))
+def test_smoothed_labels_ask_for_the_right_token_and_in_equal_parts_for_all_others(config, pairs, seed, smoothing):
+    batch = batch_of(pairs, width=8)
+    ours, theirs = small_model(config, seed), small_model(config, seed)
+    loss, totals = batch_loss(ours, batch, smoothing)
+    wanted = torch.full((TARGET_SIZE, TARGET_SIZE), smoothing / (TARGET_SIZE - 1)).fill_diagonal_(1 - smoothing)
+    real = batch.target_label != 0
+    log_probabilities = full_logits(theirs, batch).log_softmax(-1)[real]
+    expected = -(wanted[batch.target_label[real]] * log_probabilities).sum(-1).mean()
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    expected.backward()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-6, rtol=1e-4)
+    # Perplexity and accuracy are those of the labels as they are.
+    assert totals == batch_loss(small_model(config, seed), batch)[1]
+
+
+def test_without_smoothing_nothing_changes():
+    model = small_model()
+    assert torch.equal(batch_loss(model, BATCH, 0.0)[0], batch_loss(model, BATCH)[0])
+
+
 def certain_of(token, confidence):
     """A model that nearly always says the same."""
     model = small_model()

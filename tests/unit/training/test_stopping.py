@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from s2s_algo.training.state import TrainState
-from s2s_algo.training.stopping import StoppingRule
+from s2s_algo.training.stopping import CheckpointRule, StoppingRule, StopRequested, stop_if
 
 LIMITS = "Maximum # of updates ({}) or epochs ({}) reached."
 PATIENCE = "Maximum number of not improved checkpoints (2) reached: 2"
@@ -123,3 +123,26 @@ def test_a_job_that_has_not_begun_does_not_end(limits):
 def test_updates_left_are_those_to_the_nearest_limit(limits, expected):
     # In the second epoch of 10 batches, 7 of them done.
     assert rule(**limits).updates_left(TrainState(updates=17, epoch=1, position=7), batches=10) == expected
+
+
+@pytest.mark.parametrize(("updates", "due"), [(1, False), (4, False), (5, True), (6, False), (10, True)])
+def test_a_checkpoint_is_due_after_every_so_many_updates(updates, due):
+    # Wherever in an epoch that is.
+    for position in (0, 3):
+        assert CheckpointRule(every_updates=5).is_due(TrainState(updates=updates, epoch=1, position=position)) == due
+
+
+@pytest.mark.parametrize(
+    ("epoch", "position", "due"),
+    [(0, 3, False), (1, 0, False), (2, 0, True), (2, 1, False), (3, 0, False), (4, 0, True), (4, 3, False)],
+)
+def test_a_checkpoint_is_due_after_every_so_many_epochs_and_after_no_number_of_updates(epoch, position, due):
+    for updates in (5, 7):
+        rule = CheckpointRule(every_updates=5, every_epochs=2)
+        assert rule.is_due(TrainState(updates=updates, epoch=epoch, position=position)) == due
+
+
+def test_a_job_ends_where_that_is_wanted():
+    stop_if(False)
+    with pytest.raises(StopRequested):
+        stop_if(True)

@@ -1,5 +1,6 @@
 """The training loop: what it does, in which order, and how it ends."""
 
+import itertools
 import logging
 import math
 import re
@@ -381,6 +382,57 @@ def test_a_job_that_diverges_by_itself_ends_so(tmp_path):
     ):
         train(assembled.job, assembled.state)
     assert assembled.state.updates < 500
+
+
+# The loss of an update, or its gradient alone.
+BROKEN = pytest.mark.parametrize(
+    ("break_it", "what"),
+    [
+        (lambda loss: loss * math.nan, r"the loss of update 2 is nan; not finite first: the gradient of "),
+        (
+            lambda loss: loss + ((loss - loss.detach()) ** 2).sqrt(),
+            r"the gradient of update 2 is not finite; not finite first: the gradient of ",
+        ),
+    ],
+    ids=["loss", "gradient"],
+)
+SIX = {"max_num_batches": "6", "checkpoint_frequency_num_batches": "3", "embed_dropout_source": "0.3"}
+
+
+@BROKEN
+def test_what_is_not_finite_ends_the_job_with_the_weights_before(tmp_path, monkeypatch, break_it, what):
+    break_loss(monkeypatch, 2, break_it)
+    assembled = assemble_job(tmp_path / "broken", SIX)
+    with pytest.raises(ClientError, match=what):
+        train(assembled.job, assembled.state)
+    monkeypatch.undo()
+    before = train_job(tmp_path / "before", SIX | {"max_num_batches": "1"})
+    assert differing(weights_of(assembled), weights_of(before)) == []
+    assert (assembled.state.updates, assembled.state.skipped) == (1, 0)
+
+
+@BROKEN
+def test_or_its_update_is_left_out_if_the_job_shall_go_on(tmp_path, monkeypatch, caplog, break_it, what):
+    caplog.set_level(logging.WARNING, trainer.__name__)
+    break_loss(monkeypatch, 2, break_it)
+    assembled = assemble_job(tmp_path / "broken", SIX | {"stop_on_nonfinite_train_score": "false"})
+    weights = []
+    spy(monkeypatch, trainer, "update", lambda *_: weights.append(weights_of(assembled)))
+    train(assembled.job, assembled.state)
+    # Only that update changed nothing, and it took its place among the others.
+    changes = [bool(differing(one, other)) for one, other in itertools.pairwise(weights)]
+    assert changes == [True, False, True, True, True]
+    assert (assembled.state.updates, assembled.state.skipped) == (6, 1)
+    assert assembled.job.optimizer.updates == 5
+    assert [entry["updates"] for entry in assembled.state.history] == [3, 6]
+    assert re.match(r"Update 2 is skipped, 1 so far: " + what, caplog.messages[0])
+    # It counts for no metric, though its pairs were seen.
+    first = assembled.state.history[0]
+    assert math.isfinite(first["train_perplexity"])
+    monkeypatch.undo()
+    whole = train_job(tmp_path / "whole", SIX)
+    assert assembled.state.samples == whole.state.samples
+    assert assembled.job.store.load(6).values["state"]["skipped"] == 1
 
 
 def test_validation_that_is_not_finite_ends_the_job_and_saves_nothing(tmp_path, monkeypatch):
