@@ -60,6 +60,8 @@ def launch(paths: Paths, resources: Resources, processes: int, scratch: Path, st
 
     hosts = len(resources.hosts)
     environment = thread_settings(WAIT_AWAKE_BRIEFLY, processes) | {SCRATCH_VARIABLE: str(scratch)}
+    # Parts of torch that nothing here needs make their cache folder as soon as they are imported.
+    environment["TORCHINDUCTOR_CACHE_DIR"] = str(scratch / "inductor")
     if hosts > 1 and resources.network_interface:
         environment |= dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), resources.network_interface)
     for name, value in environment.items():

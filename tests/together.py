@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import pickle
 import socket
-import traceback
 from collections.abc import Callable
-from pathlib import Path
+from multiprocessing.connection import Connection
 from typing import Any
 
 from s2s_algo.training.workers import Workers, joined
 
 
-def together(folder: Path, size: int, work: Callable[[Workers], Any], local_size: int | None = None) -> list[Any]:
+def together(size: int, work: Callable[[Workers], Any], local_size: int | None = None) -> list[Any]:
     """Runs work in so many processes.
 
     Args:
-        folder: For what they return.
         size: How many.
         work: What each does.
         local_size: How many are on a machine, as far as they know; by default all.
@@ -29,22 +27,30 @@ def together(folder: Path, size: int, work: Callable[[Workers], Any], local_size
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     local_size = local_size or size
+
+    def run(rank: int, told: Connection) -> None:
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size)}
+        with joined(rank, size, rank % local_size, local_size) as workers:
+            result = work(workers)
+        told.send(result)
+
+    fork = multiprocessing.get_context("fork")
     children = []
     for rank in range(size):
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-                os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size)}
-                with joined(rank, size, rank % local_size, local_size) as workers:
-                    result = work(workers)
-                (folder / str(rank)).write_bytes(pickle.dumps(result))
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        children.append(child)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    return [pickle.loads((folder / str(rank)).read_bytes()) if code == 0 else None for rank, code in enumerate(codes)]
+        here, there = fork.Pipe(duplex=False)
+        process = fork.Process(target=run, args=(rank, there))
+        process.start()
+        there.close()
+        children.append((process, here))
+    results = [_received(here) for _, here in children]
+    for process, _ in children:
+        process.join()
+    return results
+
+
+def _received(here: Connection) -> Any:
+    try:
+        return here.recv()
+    except EOFError:
+        return None

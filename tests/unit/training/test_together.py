@@ -52,7 +52,7 @@ def several(folder, size, raw=JOB, pairs=PAIRS):
     def work(workers):
         return result(train_job(folder, raw, workers=workers, **pairs))
 
-    leader, *others = together(folder, size, work)
+    leader, *others = together(size, work)
     for other in others:
         assert {**other, "weights": None} == {**leader, "weights": None}
         assert all((other["weights"][name] == weight).all() for name, weight in leader["weights"].items())
@@ -149,7 +149,7 @@ def test_workers_drop_different_numbers(tmp_path):
         train(assembled.job, assembled.state)
         return own
 
-    one, other = together(tmp_path, 2, work)
+    one, other = together(2, work)
     assert len(one) == len(other) == 1
     assert one != other
 
@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_in_one_process_is_so_in_all(tmp_path, goes_on
             [e["train_perplexity"] for e in assembled.state.history],
         )
 
-    here, there = together(tmp_path, 2, work)
+    here, there = together(2, work)
     if goes_on:
         assert here == there
         assert here[:2] == (1, 5)
@@ -200,7 +200,7 @@ def shards(folder, size, raw, parts, local_size=1):
         pairs = {"train_pairs": own[0], "validation_pairs": own[1]}
         return result(train_job(here, raw, workers=workers, sharded=True, **pairs))
 
-    found = together(folder, size, work, local_size)
+    found = together(size, work, local_size)
     assert all(other["losses"] == found[0]["losses"] for other in found)
     return found[0]
 

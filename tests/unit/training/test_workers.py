@@ -1,7 +1,6 @@
 """What the training processes do together, with real ones, which are forks of this one."""
 
 import os
-import pickle
 
 import numpy as np
 import pytest
@@ -60,7 +59,7 @@ def collective(workers):
     }
 
 
-def test_numbers_and_values_are_equal_everywhere(tmp_path):
+def test_numbers_and_values_are_equal_everywhere():
     expected = {
         "sum": [3.0, 3 * 2.0**40 + 3],
         "any of none": False,
@@ -69,7 +68,7 @@ def test_numbers_and_values_are_equal_everywhere(tmp_path):
         "broadcast": {"of": 0},
         "gather": [["of", 0], ["of", 1], ["of", 2]],
     }
-    assert together(tmp_path, 3, collective) == [expected] * 3
+    assert together(3, collective) == [expected] * 3
 
 
 def tensors(workers):
@@ -83,9 +82,9 @@ def tensors(workers):
 
 
 @pytest.mark.parametrize("piece", [1, 5, 1 << 23])
-def test_gradients_are_summed_and_weights_are_the_leader_s(tmp_path, monkeypatch, piece):
+def test_gradients_are_summed_and_weights_are_the_leader_s(monkeypatch, piece):
     monkeypatch.setattr(workers_module, "_PIECE", piece)
-    for weights, gradients in together(tmp_path, 3, tensors):
+    for weights, gradients in together(3, tensors):
         assert [weight.shape for weight in weights] == [(2, 3), (4,), (1,), ()]
         assert all((weight == 0).all() for weight in weights)
         assert [set(gradient.flatten().tolist()) for gradient in gradients] == [{30.0}, {33.0}, {24.0}, {39.0}]
@@ -108,9 +107,8 @@ def lose(workers):
     return "nobody is missed"
 
 
-def test_a_worker_that_is_gone_is_missed(tmp_path):
-    (tmp_path / "1").write_bytes(pickle.dumps(None))
-    here, _ = together(tmp_path, 2, lose)
+def test_a_worker_that_is_gone_is_missed():
+    here, _ = together(2, lose)
     assert here.startswith("this training process lost another one (")
     assert ".cc" not in here
     assert issubclass(LostWorkerError, PlatformError)
@@ -142,8 +140,8 @@ def epoch_of_shards(workers):
     }
 
 
-def test_with_shards_all_make_the_same_updates_and_every_pair_is_used_once(tmp_path):
-    found = together(tmp_path, 4, epoch_of_shards, local_size=2)
+def test_with_shards_all_make_the_same_updates_and_every_pair_is_used_once():
+    found = together(4, epoch_of_shards, local_size=2)
     for name in ("training", "validation"):
         # Four batches of two pairs there, two here, of which each of the two workers of a machine has one.
         assert [len(worker[name]) for worker in found] == [4] * 4
