@@ -24,10 +24,10 @@ from s2s_algo.decoding.ranking import LengthPenalty, Ranking
 from s2s_algo.hyperparameters import Hyperparameters, validate
 from s2s_algo.model.memory import MemoryEstimate
 from s2s_algo.model.seq2seq import Seq2Seq
-from s2s_algo.training.assembly import model_config, optimizer_config
 from s2s_algo.training.loss import batch_loss
 from s2s_algo.training.memory_estimate import estimate_training
 from s2s_algo.training.optimizers import build_optimizer
+from s2s_algo.training.settings import model_config, optimizer_config
 
 # Blocks of at least this many bytes are given back to the system at once.
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "262144"}

@@ -14,7 +14,7 @@ from local_test.make_channels import CMUDICT_HYPERPARAMETERS
 from s2s_algo.hyperparameters import read_hyperparameters_file, validate
 from s2s_algo.model.memory import empty_model
 from s2s_algo.model.summary import summarize
-from s2s_algo.training.assembly import model_config
+from s2s_algo.training.settings import model_config
 
 BEGIN, END = "<!-- parameter counts: written by `make docs` -->\n", "<!-- end of parameter counts -->\n"
 

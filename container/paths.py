@@ -14,14 +14,17 @@ class Paths:
 
     Attributes:
         base: ``/opt/ml``, or another folder on machines without the platform.
+        corpus_cache: Where corpora are kept for jobs to come; by default they are not.
     """
 
     base: Path
+    corpus_cache: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Paths:
-        """The tree under ``SAGEMAKER_BASE_DIR``, by default ``/opt/ml``."""
-        return cls(Path(environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml"))
+        """The tree under ``SAGEMAKER_BASE_DIR``, by default ``/opt/ml``, and the folder ``S2S_CACHE_DIR``."""
+        cache = environment.get("S2S_CACHE_DIR")
+        return cls(Path(environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml"), Path(cache) if cache else None)
 
     @property
     def hyperparameters(self) -> Path:

@@ -67,6 +67,7 @@ def _train(
         stop_requested=lambda: stop.requested,
         workers=workers,
         outputs=Outputs(paths.output_data, paths.tensorboard, artifact=paths.model),
+        cache=paths.corpus_cache,
     )
     stop.defer()
     try:

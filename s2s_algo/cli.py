@@ -212,7 +212,7 @@ def describe_model(file: Path | None, source_size: int, target_size: int, as_jso
     from s2s_algo.decoding.memory_estimate import estimate_serving
     from s2s_algo.model.memory import empty_model
     from s2s_algo.model.summary import model_file_size, summarize
-    from s2s_algo.training.assembly import model_config, optimizer_config
+    from s2s_algo.training.settings import model_config, optimizer_config
     from s2s_algo.training.memory_estimate import estimate_training
 
     config = model_config(hyperparameters, source_size, target_size)

@@ -38,3 +38,12 @@ def test_a_variable_moves_the_whole_tree(tmp_path):
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
     assert paths.model == tmp_path / "model"
     assert paths.failure == tmp_path / "output" / "failure"
+
+
+@pytest.mark.parametrize("environment", [{}, {"S2S_CACHE_DIR": ""}])
+def test_by_default_no_corpora_are_kept(environment):
+    assert Paths.from_environment(environment).corpus_cache is None
+
+
+def test_corpora_are_kept_where_the_environment_says():
+    assert Paths.from_environment({"S2S_CACHE_DIR": "/cache"}).corpus_cache == Path("/cache")

@@ -9,7 +9,7 @@ from s2s_algo.decoding.ranking import LengthPenalty, Ranking
 from s2s_algo.hyperparameters import validate
 from s2s_algo.model.memory import LiveMemory
 from s2s_algo.model.seq2seq import Seq2Seq
-from s2s_algo.training.assembly import model_config
+from s2s_algo.training.settings import model_config
 
 SOURCE, TARGET, VOCABULARY = 20, 12, 400
 SMALL = {

@@ -8,7 +8,7 @@ from s2s_algo.checkpoints.tensors import save_tensors
 from s2s_algo.hyperparameters import validate
 from s2s_algo.model.memory import empty_model
 from s2s_algo.model.summary import model_file_size, summarize
-from s2s_algo.training.assembly import model_config
+from s2s_algo.training.settings import model_config
 from tests.unit.small_model import small_config, small_model
 
 SOURCE_SIZE, TARGET_SIZE = 13, 11

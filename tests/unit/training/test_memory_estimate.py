@@ -11,10 +11,10 @@ from s2s_algo.data.batches import Batch
 from s2s_algo.hyperparameters import validate
 from s2s_algo.model.memory import LiveMemory, empty_model
 from s2s_algo.model.seq2seq import Seq2Seq
-from s2s_algo.training.assembly import model_config, optimizer_config
 from s2s_algo.training.loss import batch_loss
 from s2s_algo.training.memory_estimate import _measure_activations, _with_positions, activations, estimate_training
 from s2s_algo.training.optimizers import build_optimizer
+from s2s_algo.training.settings import model_config, optimizer_config
 
 BATCH, SOURCE, TARGET, VOCABULARY = 8, 20, 24, 300
 SMALL = {
