@@ -40,7 +40,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="s2s")
 def main() -> None:
-    """Sequence-to-sequence models: prepare data, translate, import, describe."""
+    """Sequence-to-sequence models: prepare data, translate, average, import, describe."""
 
 
 @main.command()
@@ -58,12 +58,12 @@ def main() -> None:
 @click.option("--vocabulary-source", type=click.Path(path_type=Path), help="Use this file; needs --vocabulary-target.")
 @click.option("--vocabulary-target", type=click.Path(path_type=Path), help="Use this file; needs --vocabulary-source.")
 def prepare(**options: Any) -> None:
-    r"""Turns parallel text (.gz too) into the files of the channels: train.rec, val.rec and two vocabularies.
+    """Turns parallel text (.gz too) into the files of the channels: train.rec, val.rec and two vocabularies.
 
     \b
     Example:
         s2s prepare train.en train.de val.en val.de --output data --channels
-    """
+    """  # noqa: D301 (click looks for the character itself)
     from s2s_algo.data.prepare import PrepareOptions
     from s2s_algo.data.prepare import prepare as write
 
@@ -82,7 +82,7 @@ def prepare(**options: Any) -> None:
 @click.option("--scores", is_flag=True, help="Put the score and a tab before each translation; lower is better.")
 @click.option("--json", "as_json", is_flag=True, help="Write an object per line, with tokens, score and attention.")
 def translate(folder: Path, beam_size: int | None, n_best: int, scores: bool, as_json: bool) -> None:
-    r"""Translates standard input to standard output, a sentence of whitespace-separated tokens per line.
+    """Translates standard input to standard output, a sentence of whitespace-separated tokens per line.
 
     With --n-best N, a line is "number of the sentence ||| translation ||| score", best first; a blank sentence, or one
     that is translated in pieces, has only one. With --json, the object has them under n_best.
@@ -90,7 +90,7 @@ def translate(folder: Path, beam_size: int | None, n_best: int, scores: bool, as
     \b
     Example:
         echo "h e l l o" | s2s translate --model /opt/ml/model
-    """
+    """  # noqa: D301 (click looks for the character itself)
     from dataclasses import replace
 
     from s2s_algo.decoding.translator import Translator
@@ -146,24 +146,61 @@ def _chunks(lines: TextIO, size: int) -> Iterator[Sequence[str]]:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="New or empty folder.")
 def import_(model: Path, output: Path) -> None:
-    r"""Turns a model of Sockeye 1, a folder or a model.tar.gz, into one of ours.
+    """Turns a model of Sockeye 1, a folder or a model.tar.gz, into one of ours.
 
     It then translates as that version did. What cannot be imported is refused by name.
 
     \b
     Example:
         s2s import model.tar.gz --output /opt/ml/model
-    """
+    """  # noqa: D301 (click looks for the character itself)
     from s2s_algo.checkpoints.artifact import save_artifact
     from s2s_algo.legacy.importer import import_model
 
+    _require_new_or_empty(output)
+    artifact = import_model(model)
+    save_artifact(artifact, output)
+    click.echo(f"{artifact.training['imported_from']} model written to {output}")
+
+
+@main.command()
+@click.argument("checkpoints", type=click.Path(path_type=Path))
+@click.option("--model", "folder", required=True, type=click.Path(path_type=Path), help="Folder of the job's artifact.")
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="New or empty folder.")
+@click.option("--best", type=click.IntRange(min=1), metavar="N", help="Average the N best on the optimized_metric.")
+@click.option("--last", type=click.IntRange(min=1), metavar="N", help="Average the last N.")
+def average(checkpoints: Path, folder: Path, output: Path, best: int | None, last: int | None) -> None:
+    """Averages the weights of checkpoints of a training job into a new artifact.
+
+    CHECKPOINTS is the job's checkpoint folder; evaluated checkpoints alone count. The rest of the artifact is that of
+    the job's own. The average has no score until you evaluate it.
+
+    \b
+    Example:
+        s2s average /opt/ml/checkpoints --model /opt/ml/model --output averaged --best 4
+    """  # noqa: D301 (click looks for the character itself)
+    count = best or last
+    if count is None or (best and last):
+        raise click.UsageError("Give either --best N or --last N.")
+    _require_new_or_empty(output)
+
+    from s2s_algo.checkpoints.artifact import save_artifact
+    from s2s_algo.training.averaging import average_checkpoints
+
+    artifact = average_checkpoints(checkpoints, folder, "best" if best else "last", count)
+    save_artifact(artifact, output)
+    metric, averaged = artifact.training["optimized_metric"], artifact.training["average_of"]
+    for checkpoint in averaged:
+        number, updates, score = checkpoint["checkpoint"], checkpoint["updates"], checkpoint["score"]
+        click.echo(f"checkpoint {number} after {updates} updates: validation {metric} {score:.6f}")
+    click.echo(f"average of checkpoints: {len(averaged)}, written to {output}")
+
+
+def _require_new_or_empty(output: Path) -> None:
     if os.path.lexists(output) and not (output.is_dir() and not any(output.iterdir())):
         raise click.UsageError(f"{output} is there already. Name a folder that is new or empty.")
     if any(parent.exists() and not parent.is_dir() for parent in output.absolute().parents):
         raise click.UsageError(f"{output} would lie in a file. Name a folder that is new or empty.")
-    artifact = import_model(model)
-    save_artifact(artifact, output)
-    click.echo(f"{artifact.training['imported_from']} model written to {output}")
 
 
 @main.group()
@@ -198,7 +235,7 @@ def describe_metrics() -> None:
 @click.option("--target-vocabulary-size", "target_size", default=_LARGEST_VOCABULARY, type=_SIZE, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Write one object, with all sizes in bytes.")
 def describe_model(file: Path | None, source_size: int, target_size: int, as_json: bool) -> None:
-    r"""Prints the parameters of a model and the memory that it needs; no data is read and no model made.
+    """Prints the parameters of a model and the memory that it needs; no data is read and no model made.
 
     The vocabularies are as large as `s2s prepare` makes them at most, unless their sizes are given. Memory is that of
     the largest batches, in float32; docs/models.md says how near that comes.
@@ -206,14 +243,14 @@ def describe_model(file: Path | None, source_size: int, target_size: int, as_jso
     \b
     Example:
         s2s describe model --hyperparameters hyperparameters.json
-    """
+    """  # noqa: D301 (click looks for the character itself)
     hyperparameters = _validated(file, target_size)
 
     from s2s_algo.decoding.memory_estimate import estimate_serving
     from s2s_algo.model.memory import empty_model
     from s2s_algo.model.summary import model_file_size, summarize
-    from s2s_algo.training.settings import model_config, optimizer_config
     from s2s_algo.training.memory_estimate import estimate_training
+    from s2s_algo.training.settings import model_config, optimizer_config
 
     config = model_config(hyperparameters, source_size, target_size)
     parts = summarize(empty_model(config))

@@ -5,6 +5,7 @@ Source: container contract 1.4; decision 35 for the literal text ``<pad>``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -112,6 +113,10 @@ class Vocabulary:
                 raise ClientError(f"id {id_} is outside the vocabulary, whose ids are 0 to {len(self.tokens) - 1}")
             tokens.append(self.tokens[id_])
         return tokens
+
+    def digest(self) -> str:
+        """SHA-256 of all tokens in their order."""
+        return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -172,8 +170,8 @@ def assemble(
     identity = JobIdentity(
         hyperparameters.model_dump(mode="json"),
         {
-            "source vocabulary": _digest(source_vocabulary),
-            "target vocabulary": _digest(target_vocabulary),
+            "source vocabulary": source_vocabulary.digest(),
+            "target vocabulary": target_vocabulary.digest(),
             "train channel": train_digest,
             "validation channel": validation_digest,
         },
@@ -276,7 +274,3 @@ def _bleu(
     if is_shard:
         validation = of_all_machines(validation, workers)
     return draw_sample(validation, size if size > 0 else None, hyperparameters.seed, translator)
-
-
-def _digest(vocabulary: Vocabulary) -> str:
-    return hashlib.sha256(json.dumps(vocabulary.tokens).encode()).hexdigest()
