@@ -10,7 +10,7 @@ import math
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -18,14 +18,16 @@ from urllib.parse import quote
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from s2s_algo.decoding.translation import Translation, replace_unknown
 from s2s_algo.errors import ClientError
 from serve.body import read_body
-from serve.codecs import Limits, decode, encode
+from serve.codecs import Instance, Limits, decode, encode
+from serve.decoder import Request, Translator
 from serve.media_types import answer_format, parse_media_type, request_format
 from serve.problems import NotReadyError, Problem, RequestTimeoutError, UnsupportedContentTypeError, describe
-from serve.service import TranslationService, Translator
+from serve.service import TranslationService
 from serve.settings import Settings
-from serve.sources import source_ids
+from serve.sources import source_ids, source_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -117,16 +119,38 @@ def _invoke(service: TranslationService, settings: Settings) -> Response:
     # (3) Sentences of ids
     limits = Limits(settings.max_instances, settings.max_instance_tokens)
     decoded = decode(body, own_format, parse_media_type(content_type).parameters, limits)
-    vocabulary = service.source_vocabulary
-    sources = [source_ids(instance, vocabulary) for instance in decoded.instances]
-    g.instances, g.tokens = len(sources), sum(map(len, sources))
+    translator = service.translator
+    requests = [_search(instance, translator) for instance in decoded.instances]
+    g.instances, g.tokens = len(requests), sum(len(source) for source, _ in requests)
 
     # (4) Their translations
     deadline = math.inf if settings.deadline is None else g.started + settings.deadline
-    translations = service.translate(sources, deadline, _hang_up_test(request.environ.get("gunicorn.socket")))
+    found = service.translate(requests, deadline, _hang_up_test(request.environ.get("gunicorn.socket")))
+    translations = [
+        _finished(instance, translations, translator)
+        for instance, translations in zip(decoded.instances, found, strict=True)
+    ]
 
     # (5) The answer
     return Response(encode(decoded, translations, format_), content_type=format_.value)
+
+
+def _search(instance: Instance, translator: Translator) -> Request:
+    """What to search for, and how."""
+    source = source_ids(instance, translator.source_vocabulary)
+    options = instance.options.search_options(translator.options)
+    try:
+        options.check(len(translator.target_vocabulary))
+    except ClientError as error:
+        raise ClientError(error.message, where=instance.place) from None
+    return source, options
+
+
+def _finished(instance: Instance, translations: Sequence[Translation], translator: Translator) -> Sequence[Translation]:
+    if not instance.options.replace_unknown:
+        return translations
+    source = source_tokens(instance, translator.source_vocabulary)
+    return [replace_unknown(translation, source, translator.target_vocabulary.unk_id) for translation in translations]
 
 
 def _receive(settings: Settings) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,13 +106,15 @@ def decode(body: bytes, format_: Format, parameters: Mapping[str, str], limits: 
     return Request(tuple(_checked(instances, limits)))
 
 
-def encode(request: Request, translations: Sequence[Translation], format_: Format) -> bytes:
-    """Encodes the answer to a request: one translation per instance in the same order."""
+def encode(request: Request, translations: Sequence[Sequence[Translation]], format_: Format) -> bytes:
+    """Encodes the answer to a request: per instance its translations, best first, in the same order.
+
+    Records hold the ids of the best translation and nothing else.
+    """
     if format_ is Format.RECORDIO:
-        return _encode_records(translations)
+        return _encode_records([best for best, *_ in translations])
     answers = [
-        _answer(translation, instance.options)
-        for instance, translation in zip(request.instances, translations, strict=True)
+        _answer(found, instance.options) for instance, found in zip(request.instances, translations, strict=True)
     ]
     if format_ is Format.JSON_LINES:
         return b"\n".join(map(_to_json, answers))
@@ -240,8 +243,18 @@ def _found(entry: dict[str, Any]) -> str:
     return f"found {names}" + (", ..." if len(entry) > _MOST_NAMES else "")
 
 
-def _answer(translation: Translation, options: InstanceOptions) -> dict[str, Any]:
+def _answer(translations: Sequence[Translation], options: InstanceOptions) -> dict[str, Any]:
+    answer = _one(translations[0], options)
+    if options.n_best is not None:
+        answer["n_best"] = [_one(translation, options) for translation in translations]
+    return answer
+
+
+def _one(translation: Translation, options: InstanceOptions) -> dict[str, Any]:
     answer: dict[str, Any] = {"target": translation.text}
+    if options.scores:
+        # JSON has no infinity, which is the score of a translation without a single token under one of the rules.
+        answer["score"] = translation.score if math.isfinite(translation.score) else None
     if options.attention_matrix:
         answer["matrix"] = np.round(translation.attention.astype(np.float64), _MATRIX_DECIMALS).tolist()
     return answer

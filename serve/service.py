@@ -1,8 +1,7 @@
-"""The one decoding thread, and what may wait for it and for how long.
+"""What may wait for the one decoding thread and for how long.
 
-HTTP threads parse, call `TranslationService.translate` and wait. The decoding thread owns the model: it loads it, takes
-the waiting requests in the order of their arrival and decodes each in chunks, between which it looks whether anybody
-still wants the result.
+HTTP threads parse, call `TranslationService.translate` and wait. The decoding thread owns the model: it loads it and
+runs the decoder.
 """
 
 from __future__ import annotations
@@ -12,76 +11,28 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
-from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.decoding.translation import Translation
-from s2s_algo.errors import ClientError
-from s2s_algo.memory import free_device_memory, is_out_of_memory
+from serve.decoder import Decoder, Job, Request, Translator
 from serve.problems import (
     RETRY_AFTER_SECONDS,
     ClientGoneError,
     DeadlineExceededError,
-    MemoryExhaustedError,
     NotReadyError,
     OverloadedError,
 )
 
 logger = logging.getLogger(__name__)
 
-# A chunk is large enough to fill a device and small enough to take a few seconds on a CPU.
-_CHUNK_SENTENCES = 64
-_CHUNK_TOKENS = 2048
-
 # How often a waiting thread looks whether its client is still there.
 _POLL_SECONDS = 0.25
 
-_WARM_UP = "warm up"
-
-
-class Translator(Protocol):
-    """The part of `s2s_algo.decoding.translator.Translator` that serving needs."""
-
-    @property
-    def source_vocabulary(self) -> Vocabulary:
-        """The vocabulary of the sources."""
-
-    def translate(self, sources: Sequence[Sequence[int]]) -> list[Translation]:
-        """Translates sentences of source ids."""
+_NOT_READY = "the model is not ready; wait until GET /ping answers 200, and send the request again"
 
 
 def _never() -> bool:
     return False
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """A request on its way through the queue.
-
-    Attributes:
-        sources: Source ids of its sentences.
-        is_abandoned: Tells whether the client has gone.
-        finished: Set by the decoding thread when `translations` or `error` is complete.
-        is_dropped: Set by the waiting thread when it waits no longer.
-    """
-
-    sources: Sequence[Sequence[int]]
-    is_abandoned: Callable[[], bool]
-    finished: threading.Event = field(default_factory=threading.Event)
-    translations: dict[int, Translation] = field(default_factory=dict)
-    error: Exception | None = None
-    is_dropped: bool = False
-
-    def is_wanted(self) -> bool:
-        """Tells whether anybody still waits for the result."""
-        return not self.is_dropped and not self.is_abandoned()
-
-    def fail(self, error: Exception) -> None:
-        """Ends the job without a result."""
-        self.error = error
-        self.finished.set()
 
 
 class TranslationService:
@@ -107,7 +58,7 @@ class TranslationService:
         self._clock = clock
         self._changed = threading.Condition()  # guards the five fields below
         self._translator: Translator | None = None  # set once it has proved to work, unset when it ceases to
-        self._queue: deque[_Job] = deque()
+        self._queue: deque[Job] = deque()
         self._waiting_tokens = 0
         self._waiting_requests = 0
         self._is_stopping = False
@@ -131,26 +82,29 @@ class TranslationService:
         return self._translator is not None
 
     @property
-    def source_vocabulary(self) -> Vocabulary:
-        """The vocabulary of the sources.
+    def translator(self) -> Translator:
+        """The loaded model, whose streams belong to the decoding thread.
 
         Raises:
             NotReadyError: There is no model (yet).
         """
-        return self._ready_translator().source_vocabulary
+        translator = self._translator
+        if translator is None:
+            raise NotReadyError(_NOT_READY)
+        return translator
 
     def translate(
         self,
-        sources: Sequence[Sequence[int]],
+        requests: Sequence[Request],
         deadline: float = math.inf,
         is_abandoned: Callable[[], bool] = _never,
-    ) -> list[Translation]:
-        """Queues sentences and waits for their translations, which come in the same order.
+    ) -> list[list[Translation]]:
+        """Queues sentences and waits for their translations, which come in the same order, per sentence the best first.
 
         Args:
-            sources: Source ids of the sentences.
+            requests: Sentences of ids and with options that are allowed.
             deadline: Time of the clock at which waiting ends.
-            is_abandoned: Tells whether the client has gone; called every now and then, from two threads.
+            is_abandoned: Tells whether the client has gone; called every now and then.
 
         Raises:
             NotReadyError: There is no model (yet).
@@ -159,21 +113,21 @@ class TranslationService:
             ClientGoneError: The client has gone.
             MemoryExhaustedError: One sentence alone needs more memory than there is.
         """
-        if not sources:
+        if not requests:
             return []
-        job = _Job(sources, is_abandoned)
-        cost = sum(max(1, len(source)) for source in sources)  # an empty sentence is no work but takes a place
+        job = Job(requests)
+        cost = sum(max(1, len(source)) for source, _ in requests)  # an empty sentence is no work but takes a place
         self._admit(job, cost)
         try:
-            self._wait(job, deadline)
+            self._wait(job, deadline, is_abandoned)
         finally:
             self._dismiss(job, cost)
         if job.error is not None:
             raise job.error
-        return [job.translations[position] for position in range(len(sources))]
+        return [job.translations[position] for position in range(len(requests))]
 
     def busy_seconds(self) -> float:
-        """Returns how long the decoder has been at its current chunk; 0 while it is idle."""
+        """Returns how long the decoder has been at its current step; 0 while it is idle."""
         return max(0.0, self._clock() - self._busy_since)
 
     def has_failed(self) -> bool:
@@ -185,7 +139,7 @@ class TranslationService:
         self._drain_deadline = self._clock() + seconds
 
     def stop(self, timeout: float) -> bool:
-        """Stops the decoding thread after its current chunk; returns whether it ended within `timeout` seconds."""
+        """Stops the decoding thread after its current step; returns whether it ended within `timeout` seconds."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
@@ -196,16 +150,11 @@ class TranslationService:
 
     # -- in the threads that wait ----------------------------------------------------------------------------------
 
-    def _ready_translator(self) -> Translator:
-        translator = self._translator
-        if translator is None:
-            raise NotReadyError("the model is not ready; wait until GET /ping answers 200, and send the request again")
-        return translator
-
-    def _admit(self, job: _Job, cost: int) -> None:
+    def _admit(self, job: Job, cost: int) -> None:
         """Puts a job into the queue; a request on its own is never too much, for it could never be admitted later."""
         with self._changed:
-            self._ready_translator()
+            if self._translator is None:
+                raise NotReadyError(_NOT_READY)
             tokens, requests = self._waiting_tokens, self._waiting_requests
             if requests and (tokens + cost > self._max_waiting_tokens or requests + 1 > self._max_waiting_requests):
                 raise OverloadedError(
@@ -218,14 +167,14 @@ class TranslationService:
             self._queue.append(job)
             self._changed.notify()
 
-    def _wait(self, job: _Job, deadline: float) -> None:
+    def _wait(self, job: Job, deadline: float, is_abandoned: Callable[[], bool]) -> None:
         while True:
             remaining = min(deadline, self._drain_deadline) - self._clock()
             if job.finished.wait(min(max(remaining, 0.0), _POLL_SECONDS)):
                 return
             if remaining <= 0:
                 raise DeadlineExceededError(self._deadline_message(deadline))
-            if job.is_abandoned():
+            if is_abandoned():
                 raise ClientGoneError("the client closed the connection before its translations were ready")
 
     def _deadline_message(self, deadline: float) -> str:
@@ -236,7 +185,7 @@ class TranslationService:
             "the endpoint, or allow more time with S2S_DEADLINE_SECONDS"
         )
 
-    def _dismiss(self, job: _Job, cost: int) -> None:
+    def _dismiss(self, job: Job, cost: int) -> None:
         job.is_dropped = True
         with self._changed:
             self._waiting_tokens -= cost
@@ -249,7 +198,8 @@ class TranslationService:
         started = self._clock()
         try:
             translator = self._load()
-            self._try_out(translator)
+            decoder = Decoder(translator, self._take, self._watch)
+            decoder.try_out()
         except Exception as error:
             on_load_failure(error)
             return
@@ -258,8 +208,7 @@ class TranslationService:
         logger.info("the model was loaded and tried out in %.1f seconds", self._clock() - started)
         on_ready()
         try:
-            while (job := self._next_job()) is not None:
-                self._decode(job, translator)
+            decoder.run()
         except Exception:
             logger.critical(
                 "the decoder cannot translate any more; this server process must be replaced", exc_info=True
@@ -267,69 +216,21 @@ class TranslationService:
         finally:
             self._end()
 
-    def _next_job(self) -> _Job | None:
+    def _take(self, is_idle: bool) -> list[Job] | None:
         with self._changed:
-            while not self._queue and not self._is_stopping:
+            while is_idle and not self._queue and not self._is_stopping:
                 self._changed.wait()
-            return None if self._is_stopping else self._queue.popleft()
+            if self._is_stopping:
+                return None
+            taken = list(self._queue)
+            self._queue.clear()
+            return taken
+
+    def _watch(self, is_busy: bool) -> None:
+        self._busy_since = self._clock() if is_busy else math.inf
 
     def _end(self) -> None:
         with self._changed:
             self._translator = None
             while self._queue:
                 self._queue.popleft().fail(NotReadyError("the server is shutting down; send the request again"))
-
-    def _try_out(self, translator: Translator) -> None:
-        """Decodes one sentence, which proves that the model works and takes the cost of a first time."""
-        self._translate([translator.source_vocabulary.encode(_WARM_UP)], translator)
-
-    def _decode(self, job: _Job, translator: Translator) -> None:
-        try:
-            for chunk in _chunks(job.sources):
-                if not job.is_wanted():
-                    job.fail(ClientGoneError("nobody waits for these translations any more"))
-                    return
-                found = self._translate([job.sources[position] for position in chunk], translator)
-                job.translations.update(zip(chunk, found, strict=True))
-            job.finished.set()
-        except (ClientError, MemoryExhaustedError) as error:
-            job.fail(error)
-        except Exception as error:
-            job.fail(error)
-            # Some errors of a device stay until the process ends. If this is one, trying out ends this thread.
-            self._try_out(translator)
-
-    def _translate(self, sources: list[Sequence[int]], translator: Translator) -> list[Translation]:
-        """Translates one chunk; if memory runs out, the sentences are tried again in halves down to one by one."""
-        self._busy_since = self._clock()
-        try:
-            return translator.translate(sources)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            logger.warning("out of memory with %d sentences in a chunk: %s", len(sources), error)
-        finally:
-            self._busy_since = math.inf
-        # Only now is the error, whose traceback holds the tensors of the failed attempt, gone.
-        free_device_memory()
-        if len(sources) == 1:
-            raise MemoryExhaustedError(
-                f"a sentence of {len(sources[0])} source tokens needs more memory than there is; split it, or use an "
-                "instance type with more memory"
-            )
-        half = len(sources) // 2
-        return self._translate(sources[:half], translator) + self._translate(sources[half:], translator)
-
-
-def _chunks(sources: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Yields positions of sentences of similar length, the longest first, in groups that are decoded together."""
-    chunk: list[int] = []
-    tokens = 0
-    for position in sorted(range(len(sources)), key=lambda position: -len(sources[position])):
-        length = max(1, len(sources[position]))
-        if chunk and (len(chunk) == _CHUNK_SENTENCES or tokens + length > _CHUNK_TOKENS):
-            yield chunk
-            chunk, tokens = [], 0
-        chunk.append(position)
-        tokens += length
-    yield chunk

@@ -25,3 +25,10 @@ def source_ids(instance: Instance, vocabulary: Vocabulary) -> Sequence[int]:
                 where=instance.place,
             )
     return instance.source
+
+
+def source_tokens(instance: Instance, vocabulary: Vocabulary) -> Sequence[str]:
+    """Returns the tokens of an instance as they were sent; those of ids by the vocabulary."""
+    if isinstance(instance.source, str):
+        return instance.source.split()
+    return vocabulary.decode(instance.source)

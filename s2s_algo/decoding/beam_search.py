@@ -1,25 +1,42 @@
-"""Batched beam search over a model's steps.
+"""Batched beam search over a model's steps, in a batch that sentences enter and leave between any two steps.
 
-Live and finished hypotheses of a sentence compete by their scores; it is done when all its hypotheses are. A done
-sentence leaves the batch at once, and every sentence has its own output limit, so that no translation depends on batch
-mates.
+Live and finished hypotheses of a sentence compete by their scores; it is done when all its hypotheses are. Every
+sentence has its own output limit and makes its own steps, so that no translation depends on batch mates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2s_algo.decoding.history import History
 from s2s_algo.decoding.ranking import Ranking
+from s2s_algo.model.attention import Memory
+from s2s_algo.model.decoder import DecoderState
 from s2s_algo.model.seq2seq import Seq2Seq
 
 # A finished hypothesis goes on with padding at no cost.
 _PAD = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sentence:
+    """What is searched for.
+
+    Attributes:
+        source: Ids, at least one.
+        limit: Most tokens, ``</s>`` included, at least 1.
+        n_best: Hypotheses to return, at most as many as the beam has.
+    """
+
+    source: Sequence[int]
+    limit: int
+    n_best: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +46,7 @@ class Hypothesis:
     Attributes:
         token_ids: All generated tokens, ``</s>`` included when it was reached.
         score: As the ranking has it; the lower, the better.
-        attention: float32 [len(token_ids), S]; padding columns included.
+        attention: float32 [len(token_ids), S]; S is 0 if it was not kept.
     """
 
     token_ids: NDArray[np.int64]
@@ -38,131 +55,223 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """What one step decided, for tracing hypotheses back.
+class _Running:
+    """The sentences in the batch; the K rows of a sentence follow one another.
 
     Attributes:
-        slots: int64 [B], where each sentence was in the running batch, -1 if it had left.
-        parents: int64 [B', K], which hypothesis of the step before each one continues.
-        tokens: int64 [B', K].
-        attention: float [B', K before, S], by the hypotheses before the step.
+        sentences: B of them.
+        places: int64 [B], in the history.
+        age: int64 [B], steps made.
+        limit: int64 [B], most steps.
+        state: B * K rows.
+        memory: Of B sentences.
+        tokens: int64 [B, K], the last one of each hypothesis.
+        cost: float [B, K], its negative log-probability; infinite for those of a newcomer but the first, so that its
+            first step cannot choose the same token twice.
+        score: float [B, K].
+        length: int64 [B, K], tokens until it ended.
+        finished: bool [B, K].
     """
 
-    slots: NDArray[np.int64]
-    parents: Tensor
+    sentences: tuple[Sentence, ...]
+    places: Tensor
+    age: Tensor
+    limit: Tensor
+    state: DecoderState
+    memory: Memory
     tokens: Tensor
-    attention: Tensor
+    cost: Tensor
+    score: Tensor
+    length: Tensor
+    finished: Tensor
+
+    def joined(self, other: _Running) -> _Running:
+        """With others behind them."""
+        tensors = {name: torch.cat([getattr(self, name), getattr(other, name)]) for name in _PER_SENTENCE}
+        return _Running(
+            sentences=self.sentences + other.sentences,
+            state=self.state.joined(other.state),
+            memory=self.memory.joined(other.memory),
+            **tensors,
+        )
+
+    def select(self, kept: list[int], rows: Tensor) -> _Running | None:
+        """Some of them, or ``None`` if none is left.
+
+        Args:
+            kept: Which.
+            rows: int64 [B, K], which row of the state each hypothesis goes on from.
+        """
+        if not kept:
+            return None
+        if len(kept) == len(self.sentences):
+            return replace(self, state=self.state.select(rows.flatten()))
+        index = torch.tensor(kept, device=rows.device)
+        sentences = tuple(self.sentences[number] for number in kept)
+        tensors = {name: getattr(self, name)[index] for name in _PER_SENTENCE}
+        return _Running(
+            sentences=sentences,
+            state=self.state.select(rows[index].flatten()),
+            memory=self.memory.select(index).cut(max(len(sentence.source) for sentence in sentences)),
+            **tensors,
+        )
 
 
-@torch.inference_mode()
-def beam_search(
-    model: Seq2Seq,
-    source: Tensor,
-    source_length: Tensor,
-    limits: Sequence[int],
-    *,
-    bos_id: int,
-    eos_id: int,
-    beam_size: int,
-    ranking: Ranking,
-    n_best: int = 1,
-) -> list[list[Hypothesis]]:
-    """Translates a batch.
+_PER_SENTENCE = ("places", "age", "limit", "tokens", "cost", "score", "length", "finished")
 
-    Args:
-        model: In evaluation mode.
-        source: int64 [B, S], padded with 0.
-        source_length: int64 [B], at least 1.
-        limits: Most tokens per sentence, ``</s>`` included, at least 1.
-        bos_id: What the target begins with.
-        eos_id: What ends it.
-        beam_size: K, at least 1 and below the size of the target vocabulary.
-        ranking: How hypotheses are compared.
-        n_best: Hypotheses to return per sentence, at most ``beam_size``.
 
-    Returns:
-        Per sentence its best hypotheses, best first.
+class BeamSearch:
+    """A search under one rule with a beam of one size.
+
+    An error in the middle leaves a batch that cannot go on; whoever drives it starts its sentences anew in another one.
     """
-    sentences = len(limits)
-    limit = torch.tensor(limits, device=source.device)
-    # The running batch: `alive` maps its sentences to the caller's; rows of a sentence follow one another.
-    alive = torch.arange(sentences, device=source.device)
-    state, memory = model.decoder.start(model.encode(source, source_length))
-    # One hypothesis per sentence to begin with, so that the first step cannot choose the same token twice.
-    tokens = torch.full((sentences, 1), bos_id, device=source.device)
-    cost = score = torch.zeros(sentences, 1, device=source.device)
-    length = torch.zeros(sentences, 1, dtype=torch.int64, device=source.device)
-    finished = torch.zeros(sentences, 1, dtype=torch.bool, device=source.device)
-    final_scores = torch.empty(sentences, beam_size, device=source.device)
-    final_order = torch.empty(sentences, beam_size, dtype=torch.int64, device=source.device)
-    steps: list[_Step] = []
 
-    while len(alive):
+    def __init__(
+        self,
+        model: Seq2Seq,
+        *,
+        bos_id: int,
+        eos_id: int,
+        beam_size: int,
+        ranking: Ranking,
+        places: int,
+        width: int,
+        with_attention: bool = True,
+    ) -> None:
+        """An empty batch.
+
+        Args:
+            model: In evaluation mode.
+            bos_id: What the target begins with.
+            eos_id: What ends it.
+            beam_size: K, at least 1 and below the size of the target vocabulary.
+            ranking: How hypotheses are compared.
+            places: Most sentences at a time.
+            width: Most tokens of a source.
+            with_attention: Whether hypotheses come with their attention weights.
+        """
+        self._model = model
+        self._bos_id, self._eos_id = bos_id, eos_id
+        self._beam_size = beam_size
+        self._ranking = ranking
+        self._history = History(places, 0, beam_size, width if with_attention else 0, model.device)
+        self._running: _Running | None = None
+
+    @property
+    def sentences(self) -> tuple[Sentence, ...]:
+        """Those in the batch."""
+        return self._running.sentences if self._running else ()
+
+    @property
+    def free(self) -> int:
+        """How many may still enter."""
+        return self._history.free
+
+    @torch.inference_mode()
+    def enter(self, sentences: Sequence[Sentence]) -> None:
+        """Takes sentences into the batch, at most as many as there are free places."""
+        entered = self._start(sentences)
+        self._running = entered if self._running is None else self._running.joined(entered)
+
+    @torch.inference_mode()
+    def withdraw(self, unwanted: Callable[[Sentence], bool]) -> None:
+        """Takes sentences out of the batch."""
+        if self._running is None:
+            return
+        kept = []
+        for number, (sentence, place) in enumerate(
+            zip(self._running.sentences, self._running.places.tolist(), strict=True)
+        ):
+            if unwanted(sentence):
+                self._history.leave(place)
+            else:
+                kept.append(number)
+        self._running = self._running.select(kept, _rows(len(self.sentences), self._beam_size, self._model.device))
+
+    @torch.inference_mode()
+    def step(self) -> list[tuple[Sentence, list[Hypothesis]]]:
+        """Makes one step with all sentences; returns those that are done, each with its best hypotheses, best first."""
+        if self._running is None:
+            return []
+        running, ranking = self._running, self._ranking
+        sentences, width = len(running.sentences), self._beam_size
         # (1) The model's opinion on every next token of every hypothesis.
-        output, state, attention = model.decoder.step(model.target_embedding(tokens.flatten()), state, memory)
-        surprise = -model.output_layer(output).log_softmax(-1)
-        width, vocabulary = tokens.shape[1], surprise.shape[-1]
+        embedded = self._model.target_embedding(running.tokens.flatten())
+        output, state, attention = self._model.decoder.step(embedded, running.state, running.memory)
+        surprise = -self._model.output_layer(output).log_softmax(-1)
+        vocabulary = surprise.shape[-1]
         # (2) Costs and scores of all continuations; a finished hypothesis has only one, itself.
-        costs = cost[:, :, None] + surprise.view(len(alive), width, vocabulary)
-        scores = ranking.going_on(costs, length[:, :, None] + 1).masked_fill(finished[:, :, None], torch.inf)
-        scores[:, :, _PAD] = torch.where(finished, score, scores[:, :, _PAD])
+        costs = running.cost[:, :, None] + surprise.view(sentences, width, vocabulary)
+        scores = ranking.going_on(costs, running.length[:, :, None] + 1)
+        scores = scores.masked_fill(running.finished[:, :, None], torch.inf)
+        scores[:, :, _PAD] = torch.where(running.finished, running.score, scores[:, :, _PAD])
         # (3) The best continuations of each sentence, best first.
-        _, choice = scores.view(len(alive), -1).topk(beam_size, largest=False)
+        _, choice = scores.view(sentences, -1).topk(width, largest=False)
         parents = choice // vocabulary
         tokens = choice % vocabulary
         # (4) The hypotheses become their continuations.
-        was_finished = finished.gather(1, parents)
-        grown = costs.view(len(alive), -1).gather(1, choice)
-        cost = torch.where(was_finished, cost.gather(1, parents), grown)
-        length = length.gather(1, parents) + ~was_finished
-        finished = was_finished | (tokens == eos_id) | (tokens == _PAD)
+        was_finished = running.finished.gather(1, parents)
+        grown = costs.view(sentences, -1).gather(1, choice)
+        cost = torch.where(was_finished, running.cost.gather(1, parents), grown)
+        length = running.length.gather(1, parents) + ~was_finished
+        finished = was_finished | (tokens == self._eos_id) | (tokens == _PAD)
         score = torch.where(finished, ranking.ended(cost, length), ranking.going_on(cost, length))
-        first_row = torch.arange(len(alive), device=source.device)[:, None] * width
-        state = state.select((first_row + parents).flatten())
-        steps.append(_Step(_slots(alive, sentences), parents, tokens, attention.view(len(alive), width, -1)))
+        self._history.write(running.places, running.age, tokens, parents, attention.view(sentences, width, -1))
+        age = running.age + 1
         # (5) Sentences that are done leave.
-        done = finished.all(1) | (limit[alive] <= len(steps))
-        if bool(done.any()):
-            # Those that end at the last step may change places, by a rule that treats them differently from then on.
-            final_scores[alive[done]], final_order[alive[done]] = score[done].sort(dim=1, stable=True)
-            staying = (~done).nonzero().squeeze(1)
-            rows = (staying[:, None] * beam_size + torch.arange(beam_size, device=source.device)).flatten()
-            state, memory, alive = state.select(rows), memory.select(staying), alive[staying]
-            tokens, cost, score = tokens[staying], cost[staying], score[staying]
-            length, finished = length[staying], finished[staying]
+        done = (finished.all(1) | (running.limit <= age)).tolist()
+        moved = replace(
+            running, age=age, state=state, tokens=tokens, cost=cost, score=score, length=length, finished=finished
+        )
+        leaving = [number for number, is_done in enumerate(done) if is_done]
+        found = self._trace(moved, leaving) if leaving else []
+        staying = [number for number, is_done in enumerate(done) if not is_done]
+        self._running = moved.select(staying, _rows(sentences, width, tokens.device)[:, :1] + parents)
+        return found
 
-    return _trace_back(steps, final_scores.cpu().numpy(), final_order[:, :n_best].cpu().numpy())
+    def _start(self, sentences: Sequence[Sentence]) -> _Running:
+        lengths = [len(sentence.source) for sentence in sentences]
+        source = torch.full((len(sentences), max(lengths)), _PAD, dtype=torch.int64)
+        for row, sentence in enumerate(sentences):
+            source[row, : lengths[row]] = torch.as_tensor(sentence.source, dtype=torch.int64)
+        device, beams = self._model.device, (len(sentences), self._beam_size)
+        encoded = self._model.encode(source.to(device), torch.tensor(lengths, device=device))
+        state, memory = self._model.decoder.start(encoded)
+        cost = torch.full(beams, torch.inf, device=device)
+        cost[:, 0] = 0
+        limits = [sentence.limit for sentence in sentences]
+        return _Running(
+            sentences=tuple(sentences),
+            places=torch.tensor(self._history.enter(limits), device=device),
+            age=torch.zeros(len(sentences), dtype=torch.int64, device=device),
+            limit=torch.tensor(limits, device=device),
+            state=state.select(torch.arange(len(sentences), device=device).repeat_interleave(self._beam_size)),
+            memory=memory,
+            tokens=torch.full(beams, self._bos_id, device=device),
+            cost=cost,
+            score=cost,
+            length=torch.zeros(beams, dtype=torch.int64, device=device),
+            finished=torch.zeros(beams, dtype=torch.bool, device=device),
+        )
+
+    def _trace(self, running: _Running, leaving: list[int]) -> list[tuple[Sentence, list[Hypothesis]]]:
+        # Those that ended at the last step may change places, by a rule that treats them differently from then on.
+        scores, order = (part.cpu().numpy() for part in running.score[leaving].sort(dim=1, stable=True))
+        places, ages = running.places[leaving].tolist(), running.age[leaving].tolist()
+        found = []
+        for row, number in enumerate(leaving):
+            sentence = running.sentences[number]
+            width = len(sentence.source)
+            tokens, attention = self._history.trace(places[row], ages[row], width, order[row, : sentence.n_best])
+            self._history.leave(places[row])
+            hypotheses = []
+            for rank in range(sentence.n_best):
+                real = tokens[rank] != _PAD  # without the padding behind its end
+                hypotheses.append(Hypothesis(tokens[rank][real], float(scores[row, rank]), attention[rank][real]))
+            found.append((sentence, hypotheses))
+        return found
 
 
-def _slots(alive: Tensor, sentences: int) -> NDArray[np.int64]:
-    slots = np.full(sentences, -1, dtype=np.int64)
-    slots[alive.cpu().numpy()] = np.arange(len(alive))
-    return slots
-
-
-def _trace_back(steps: Sequence[_Step], scores: NDArray[np.float32], rows: NDArray[np.int64]) -> list[list[Hypothesis]]:
-    """Follows the parents of all sentences' best rows [B, N], the best first, from the last step to the first."""
-    (sentences, n_best), width = rows.shape, steps[0].attention.shape[-1]
-    rows = rows.copy()
-    tokens = np.full((len(steps), sentences, n_best), _PAD, dtype=np.int64)
-    attention = np.zeros((len(steps), sentences, n_best, width), dtype=np.float32)
-    for number in reversed(range(len(steps))):
-        step = steps[number]
-        running = (step.slots >= 0).nonzero()[0]
-        slots = step.slots[running][:, None]
-        tokens[number, running] = step.tokens.cpu().numpy()[slots, rows[running]]
-        rows[running] = step.parents.cpu().numpy()[slots, rows[running]]
-        attention[number, running] = step.attention.float().cpu().numpy()[slots, rows[running]]
-    return [
-        [
-            _hypothesis(tokens[:, sentence, rank], attention[:, sentence, rank], float(scores[sentence, rank]))
-            for rank in range(n_best)
-        ]
-        for sentence in range(sentences)
-    ]
-
-
-def _hypothesis(tokens: NDArray[np.int64], attention: NDArray[np.float32], score: float) -> Hypothesis:
-    """Without the padding behind its end."""
-    real = tokens != _PAD
-    return Hypothesis(tokens[real], score, attention[real])
+def _rows(sentences: int, width: int, device: torch.device) -> Tensor:
+    """The rows of each sentence, int64 [B, K]."""
+    return torch.arange(sentences * width, device=device).view(sentences, width)

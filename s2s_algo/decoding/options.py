@@ -20,6 +20,7 @@ class SearchOptions:
         length_penalty_beta: Offset of the length penalty.
         max_output_length: Most target tokens, ``</s>`` included; ``None`` leaves it to the model's own limit.
         n_best: Hypotheses returned per sentence, at most ``beam_size``.
+        with_attention: Whether translations come with their attention weights.
     """
 
     beam_size: int = 5
@@ -27,6 +28,7 @@ class SearchOptions:
     length_penalty_beta: float = 0.0
     max_output_length: int | None = None
     n_best: int = 1
+    with_attention: bool = True
 
     def check(self, vocabulary_size: int) -> None:
         """Raises a ClientError unless a model with a target vocabulary of this size can search so."""

@@ -14,18 +14,15 @@ from numpy.typing import NDArray
 
 from s2s_algo.checkpoints.artifact import Artifact
 from s2s_algo.data.vocabulary import PAD_ID, Vocabulary
-from s2s_algo.decoding.beam_search import Hypothesis, beam_search
+from s2s_algo.decoding.beam_search import Hypothesis, Sentence
 from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.ranking import LengthPenalty, PieceScore, Ranking
+from s2s_algo.decoding.stream import TranslationStream
 from s2s_algo.decoding.translation import Translation
 from s2s_algo.errors import ClientError
 from s2s_algo.loading import load_model
 from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.seq2seq import Seq2Seq
-
-# Rows (hypotheses) and padded source tokens times rows that are searched together; bounds memory, not results.
-_MOST_ROWS = 320
-_MOST_SOURCE_CELLS = 32_000
 
 
 class Translator:
@@ -95,9 +92,21 @@ class Translator:
         options = options or self.options
         options.check(len(self.target_vocabulary))
         self._check_ids(sources)
-        pieces = [piece for source in sources for piece in self._cut(source)]
-        found = iter(self._search_all(pieces, options))
-        return [self._join([next(found) for _ in self._cut(source)], source, options) for source in sources]
+        stream = self.stream()
+        # The longest first: what takes longest does not begin last.
+        order = sorted(range(len(sources)), key=lambda number: len(sources[number]), reverse=True)
+        numbers = {stream.submit(sources[number], options): number for number in order}
+        translations: list[list[Translation]] = [[] for _ in sources]
+        while not stream.is_idle:
+            for ticket, found in stream.step():
+                if isinstance(found, Exception):
+                    raise found
+                translations[numbers[ticket]] = found
+        return translations
+
+    def stream(self) -> TranslationStream:
+        """Begins a stream, for sources that come at any time; a thread that translates has one of its own."""
+        return TranslationStream(self)
 
     def _check_ids(self, sources: Sequence[Sequence[int]]) -> None:
         size = len(self.source_vocabulary)
@@ -109,83 +118,52 @@ class Translator:
                         where=f"source {number}",
                     )
 
+    def sentences(self, source: Sequence[int], options: SearchOptions) -> Iterator[Sentence]:
+        """The pieces of a source that are searched on their own; none for an empty source."""
+        for piece in self._cut(source):
+            limit = self.inference.limits.output_limit(len(piece))
+            if options.max_output_length is not None:
+                limit = min(limit, options.max_output_length)
+            yield Sentence(piece, limit, options.n_best)
+
     def _cut(self, source: Sequence[int]) -> Iterator[Sequence[int]]:
-        """The pieces of a source that are translated on their own; none for an empty source."""
         end = [self.source_vocabulary.eos_id] if self.inference.source_eos else []
         size = max(1, self.inference.limits.max_input_length - len(end))
         starts = range(0, min(len(source), size) if self.inference.cuts_sources else len(source), size)
         return ([*source[start : start + size], *end] for start in starts)
 
-    def _search_all(self, pieces: Sequence[Sequence[int]], options: SearchOptions) -> list[list[Hypothesis]]:
-        """Searches pieces in batches of similar length; answers in the order of the pieces."""
-        order = sorted(range(len(pieces)), key=lambda index: len(pieces[index]))
-        found: list[list[Hypothesis]] = [[] for _ in pieces]
-        for batch in _batches(order, [len(piece) for piece in pieces], options.beam_size):
-            for index, hypotheses in zip(batch, self._search([pieces[i] for i in batch], options), strict=True):
-                found[index] = hypotheses
-        return found
-
-    def _search(self, pieces: Sequence[Sequence[int]], options: SearchOptions) -> list[list[Hypothesis]]:
-        lengths = [len(piece) for piece in pieces]
-        source = torch.full((len(pieces), max(lengths)), PAD_ID, dtype=torch.int64)
-        for row, piece in enumerate(pieces):
-            source[row, : len(piece)] = torch.as_tensor(piece, dtype=torch.int64)
-        limits = [self.inference.limits.output_limit(length) for length in lengths]
-        if options.max_output_length is not None:
-            limits = [min(limit, options.max_output_length) for limit in limits]
-        return beam_search(
-            self.model,
-            source.to(self.model.device),
-            torch.tensor(lengths, device=self.model.device),
-            limits,
-            bos_id=self.target_vocabulary.bos_id,
-            eos_id=self.target_vocabulary.eos_id,
-            beam_size=options.beam_size,
-            ranking=self._ranking(options),
-            n_best=options.n_best,
-        )
-
-    def _join(
+    def joined(
         self, found: Sequence[Sequence[Hypothesis]], source: Sequence[int], options: SearchOptions
     ) -> list[Translation]:
+        """The translations of a source, best first, from the hypotheses of its pieces."""
         if not found:
             return [Translation((), (), 0.0, np.zeros((0, 0), dtype=np.float32))]
         if len(found) == 1:
-            return [self._translation([hypothesis], source, hypothesis.score) for hypothesis in found[0]]
+            return [self._translation([hypothesis], source, hypothesis.score, options) for hypothesis in found[0]]
         best = [hypotheses[0] for hypotheses in found]
         eos = self.target_vocabulary.eos_id
         scores = [PieceScore(one.score, len(one.token_ids), int((one.token_ids != eos).sum())) for one in best]
-        return [self._translation(best, source, self._ranking(options).joined(scores))]
+        return [self._translation(best, source, self.ranking(options).joined(scores), options)]
 
-    def _ranking(self, options: SearchOptions) -> Ranking:
+    def ranking(self, options: SearchOptions) -> Ranking:
+        """The model's rule with a call's length penalty."""
         return Ranking(LengthPenalty(options.length_penalty_alpha, options.length_penalty_beta), self.inference.ranking)
 
-    def _translation(self, pieces: Sequence[Hypothesis], source: Sequence[int], score: float) -> Translation:
+    def _translation(
+        self, pieces: Sequence[Hypothesis], source: Sequence[int], score: float, options: SearchOptions
+    ) -> Translation:
         """Joins pieces, without ``<s>`` and ``</s>``; their attention goes block by block down the diagonal."""
         special = (self.target_vocabulary.bos_id, self.target_vocabulary.eos_id)
         kept = [~np.isin(piece.token_ids, special) for piece in pieces]
         token_ids = np.concatenate([piece.token_ids[keep] for piece, keep in zip(pieces, kept, strict=True)])
-        attention = np.zeros((len(token_ids), len(source)), dtype=np.float32)
+        attention = np.zeros((len(token_ids), len(source) if options.with_attention else 0), dtype=np.float32)
         row = column = 0
         for piece, keep, read in zip(pieces, kept, self._cut(source), strict=True):
             block: NDArray[np.float32] = piece.attention[keep]
             # The column of a </s> that ends each piece stays, as in the original: what follows stands one further
             # to the right, and what does not fit is cut off.
-            width = max(0, min(len(read), len(source) - column))
+            width = max(0, min(len(read), attention.shape[1] - column))
             attention[row : row + len(block), column : column + width] = block[:, :width]
             row, column = row + len(block), column + len(read)
         ids = tuple(token_ids.tolist())
         return Translation(ids, tuple(self.target_vocabulary.decode(ids)), score, attention)
-
-
-def _batches(order: Sequence[int], lengths: Sequence[int], beam_size: int) -> Iterator[list[int]]:
-    """Cuts indices, shortest first, into batches whose searches fit in memory."""
-    batch: list[int] = []
-    for index in order:
-        rows = (len(batch) + 1) * beam_size
-        if batch and (rows > _MOST_ROWS or rows * lengths[index] > _MOST_SOURCE_CELLS):
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch

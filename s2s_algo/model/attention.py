@@ -64,6 +64,21 @@ class Memory:
         keys = values if self.keys is self.values else self.keys[sentences]
         return Memory(values, keys, self.padding[sentences])
 
+    def cut(self, width: int) -> Memory:
+        """Only the first positions, which hold all tokens of every sentence; a view."""
+        values = self.values[:, :width]
+        return Memory(values, values if self.keys is self.values else self.keys[:, :width], self.padding[:, :width])
+
+    def joined(self, other: Memory) -> Memory:
+        """These sentences and then others, all padded to the longer of both widths."""
+        width = max(self.padding.shape[1], other.padding.shape[1])
+        values = torch.cat([_widened(self.values, width), _widened(other.values, width)])
+        if self.keys is self.values:
+            keys = values
+        else:
+            keys = torch.cat([_widened(self.keys, width), _widened(other.keys, width)])
+        return Memory(values, keys, torch.cat([_widened(self.padding, width, 1), _widened(other.padding, width, 1)]))
+
 
 class Attention(nn.Module):
     """Scores the source positions for a query."""
@@ -168,6 +183,12 @@ class FixedAttention(Attention):
 
     def weights(self, query: Tensor, memory: Memory) -> Tensor:  # noqa: D102
         return memory.keys[:, None, :].expand(-1, query.shape[1], -1)
+
+
+def _widened(tensor: Tensor, width: int, value: float = 0) -> Tensor:
+    """A tensor [B, S, ...] with more positions."""
+    behind = [0, 0] * (tensor.dim() - 2) + [0, width - tensor.shape[1]]
+    return functional.pad(tensor, behind, value=value)
 
 
 def project_if_needed(source_size: int, size: int) -> nn.Module:

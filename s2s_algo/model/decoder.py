@@ -16,6 +16,9 @@ class DecoderState(Protocol):
     def select(self, rows: Tensor) -> Self:
         """The states of some rows, int64 [N'], in that order; a row may occur several times."""
 
+    def joined(self, other: Self) -> Self:
+        """These rows and then those of another one."""
+
 
 State = TypeVar("State", bound=DecoderState)
 

@@ -30,6 +30,11 @@ class ConvolutionalState:
         """The states of some rows, int64 [N'], in that order; a row may occur several times."""
         return ConvolutionalState(self.position[rows], tuple(inputs[rows] for inputs in self.past))
 
+    def joined(self, other: ConvolutionalState) -> ConvolutionalState:
+        """These rows and then those of another one."""
+        past = tuple(torch.cat(parts) for parts in zip(self.past, other.past, strict=True))
+        return ConvolutionalState(torch.cat([self.position, other.position]), past)
+
 
 class ConvolutionalDecoder(ConvolutionalStack, Decoder[ConvolutionalState]):
     """Each block adds to its input a convolution of it and what the attention finds for that convolution.

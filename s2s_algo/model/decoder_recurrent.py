@@ -33,6 +33,14 @@ class RecurrentState:
         layers = tuple(tuple(part[rows] for part in layer) for layer in self.layers)
         return RecurrentState(layers, self.attentional[rows])
 
+    def joined(self, other: RecurrentState) -> RecurrentState:
+        """These rows and then those of another one."""
+        layers = tuple(
+            tuple(torch.cat(parts) for parts in zip(*layer, strict=True))
+            for layer in zip(self.layers, other.layers, strict=True)
+        )
+        return RecurrentState(layers, torch.cat([self.attentional, other.attentional]))
+
 
 class RecurrentDecoder(Decoder[RecurrentState]):
     """Cells that read the last token and the last answer; the answer combines their output and the attention's."""

@@ -11,6 +11,7 @@ import numpy as np
 from flask import Flask
 
 from s2s_algo.data.vocabulary import Vocabulary
+from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.translation import Translation
 from s2s_algo.errors import ClientError
 from serve.app import create_app
@@ -25,11 +26,12 @@ class StubTranslator:
     """Counts what it translates in the file that STUB_COUNT names."""
 
     def __init__(self) -> None:
-        self.source_vocabulary = VOCABULARY
+        self.source_vocabulary = self.target_vocabulary = VOCABULARY
+        self.options = SearchOptions()
         self.is_broken = False
 
-    def translate(self, sources):
-        return [self.translate_one(VOCABULARY.decode(source)) for source in sources]
+    def stream(self):
+        return StubStream(self)
 
     def translate_one(self, tokens: list[str]) -> Translation:
         if count := os.environ.get("STUB_COUNT"):
@@ -51,6 +53,41 @@ class StubTranslator:
         tokens = tokens[::-1]
         attention = np.eye(len(tokens), dtype=np.float32)[::-1]
         return Translation(tuple(VOCABULARY.encode_tokens(tokens)), tuple(tokens), 0.0, attention)
+
+
+class StubStream:
+    """One sentence a step."""
+
+    def __init__(self, translator: StubTranslator) -> None:
+        self.translator = translator
+        self.submitted: dict[object, list[str]] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.submitted
+
+    @property
+    def waiting(self) -> int:
+        return len(self.submitted)
+
+    def submit(self, source, options) -> object:
+        ticket = object()
+        self.submitted[ticket] = VOCABULARY.decode(source)
+        return ticket
+
+    def withdraw(self, tickets) -> None:
+        for ticket in tickets:
+            self.submitted.pop(ticket, None)
+
+    def step(self):
+        if not self.submitted:
+            return []
+        ticket, tokens = next(iter(self.submitted.items()))
+        del self.submitted[ticket]
+        try:
+            return [(ticket, [self.translator.translate_one(tokens)])]
+        except Exception as error:
+            return [(ticket, error)]
 
 
 def load() -> StubTranslator:

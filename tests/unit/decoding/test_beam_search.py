@@ -8,10 +8,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2s_algo.decoding.beam_search import beam_search
-from s2s_algo.decoding.ranking import LengthPenalty, Ranking
+from s2s_algo.decoding.beam_search import Sentence
+from s2s_algo.decoding.ranking import LengthPenalty
 from s2s_algo.model.inference import RankingRule
-from tests.unit.decoding.oracle import BOS, EOS, PAD, plain_beam_search, plain_greedy, score
+from tests.unit.decoding.oracle import BOS, EOS, PAD, plain_beam_search, plain_greedy
+from tests.unit.decoding.searching import (
+    approx,
+    assert_equal,
+    batch,
+    check_hypothesis,
+    same_examples,
+    search,
+    searching_model,
+)
 from tests.unit.small_model import (
     ARCHITECTURES,
     SOURCE_SIZE,
@@ -20,48 +29,13 @@ from tests.unit.small_model import (
     padded,
     seeds,
     small_config,
-    small_model,
     source_batches,
 )
-
-# The examples are always the same, for in rare ones float32 orders two hypotheses the other way than float64.
-same_examples = settings(deadline=None, derandomize=True, max_examples=60)
 
 alphas = st.sampled_from([0.0, 0.6, 1.0])
 betas = st.sampled_from([0.0, 2.0])
 rules = st.sampled_from(get_args(RankingRule))
-TOLERANCE = 3e-5
 SENTENCES = [[5, 6, 7, 8], [9], [4, 4, 12, 11, 10, 1], [3, 8], [12] * 7]
-
-
-def search(model, sentences, limits, beam_size=5, alpha=1.0, beta=0.0, n_best=1, width=0, rule="normalized"):
-    source, length = padded(sentences, width)
-    ranking = Ranking(LengthPenalty(alpha, beta), rule)
-    return beam_search(
-        model, source, length, limits, bos_id=BOS, eos_id=EOS, beam_size=beam_size, ranking=ranking, n_best=n_best
-    )
-
-
-def searching_model(config=None, seed=0, eos_bias=0.0, pad_bias=-4.0, scale=1.5):
-    """A random model that is sure enough of itself to be searched; biases shift how soon it ends."""
-    model = small_model(config, seed, scale)
-    with torch.no_grad():
-        model.output_layer.bias[EOS] += eos_bias
-        model.output_layer.bias[PAD] += pad_bias
-    return model
-
-
-def approx(score):
-    """As near as float32 can be expected to come where numbers are large."""
-    return pytest.approx(score, abs=TOLERANCE, rel=TOLERANCE)
-
-
-def check_hypothesis(ours, plain, source_length, alpha, beta, rule="normalized"):
-    assert ours.token_ids.tolist() == plain.real_tokens
-    assert ours.score == approx(score(plain, alpha, beta, rule))
-    expected = np.array(plain.attention)[: len(plain.real_tokens)].reshape(-1, source_length)
-    np.testing.assert_allclose(ours.attention[:, :source_length], expected, atol=TOLERANCE)
-    assert not ours.attention[:, source_length:].any()
 
 
 @same_examples
@@ -136,22 +110,57 @@ def test_a_beam_of_one_is_greedy(config, seed, sentences, eos_bias):
     sentences=source_batches,
     order=st.randoms(use_true_random=False),
     more=source_batches,
-    width=st.integers(0, 12),
+    places=st.integers(1, 6),
 )
-def test_no_translation_depends_on_batch_mates_order_or_padding(config, seed, sentences, order, more, width):
+def test_no_translation_depends_on_batch_mates_or_on_when_they_enter_and_leave(
+    config, seed, sentences, order, more, places
+):
     model = searching_model(config, seed)
-    alone = [search(model, [sentence], [len(sentence) + 3], 3)[0][0] for sentence in sentences]
-    mixed = [(sentence, number) for number, sentence in enumerate(sentences)]
-    mixed += [(sentence, None) for sentence in more]
-    order.shuffle(mixed)
-    batch = [sentence for sentence, _ in mixed]
-    found = search(model, batch, [len(sentence) + 3 for sentence in batch], 3, width=width)
-    for (sentence, number), (ours,) in zip(mixed, found, strict=True):
-        if number is not None:
-            assert ours.token_ids.tolist() == alone[number].token_ids.tolist()
-            assert ours.score == approx(alone[number].score)
-            columns = len(sentence)
-            np.testing.assert_allclose(ours.attention[:, :columns], alone[number].attention, atol=TOLERANCE)
+    alone = [search(model, [source], [len(source) + 3], 3, n_best=2)[0] for source in sentences]
+    waiting = [Sentence(source, len(source) + 3, 2) for source in sentences]
+    expected = dict(zip(waiting, alone, strict=True))
+    waiting += [Sentence(source, len(source) + order.randint(1, 9)) for source in more]
+    order.shuffle(waiting)
+    running, found, withdrawn = batch(model, 3, places=places), {}, set()
+    while waiting or running.sentences:
+        if waiting and running.free and (not running.sentences or order.random() < 0.5):
+            entering = [waiting.pop() for _ in range(order.randint(1, min(len(waiting), running.free)))]
+            running.enter(entering)
+        elif order.random() < 0.1:
+            unwanted = {sentence for sentence in running.sentences if sentence not in expected}
+            running.withdraw(unwanted.__contains__)
+            withdrawn |= unwanted
+        found |= dict(running.step())
+    assert not withdrawn & set(found)
+    assert running.free == places
+    for sentence, hypotheses in expected.items():
+        for ours, other in zip(found[sentence], hypotheses, strict=True):
+            assert_equal(ours, other)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_without_attention_all_else_is_the_same(architecture):
+    model = searching_model(small_config(encoder=architecture, decoder=architecture))
+    running = batch(model, with_attention=False)
+    running.enter([Sentence(source, 9, 2) for source in SENTENCES])
+    found = {}
+    while running.sentences:
+        found |= {tuple(sentence.source): hypotheses for sentence, hypotheses in running.step()}
+    for source, expected in zip(SENTENCES, search(model, SENTENCES, [9] * 5, n_best=2), strict=True):
+        for ours, other in zip(found[tuple(source)], expected, strict=True):
+            assert ours.token_ids.tolist() == other.token_ids.tolist()
+            assert ours.score == other.score
+            assert ours.attention.shape == (len(ours.token_ids), 0)
+
+
+def test_an_empty_batch_does_nothing():
+    running = batch(searching_model())
+    running.withdraw(lambda sentence: True)
+    assert running.step() == []
+    running.enter([Sentence(source, 1) for source in SENTENCES])
+    assert running.free == 5
+    running.withdraw(lambda sentence: True)
+    assert (running.sentences, running.step(), running.free) == ((), [], 10)
 
 
 def test_each_sentence_has_its_own_limit_and_is_returned_as_it_is_there():
@@ -180,6 +189,7 @@ class TableModel:
     def __init__(self, table):
         self.table = torch.tensor(table)
         self.decoder = self
+        self.device = self.table.device
 
     def encode(self, source, length):
         return source
@@ -205,6 +215,9 @@ class TableState:
 
     def select(self, rows):
         return TableState(self.source[rows])
+
+    def cut(self, width):
+        return TableState(self.source[:, :width])
 
 
 def table_search(table, limit=5, **options):
@@ -295,7 +308,7 @@ def test_a_model_that_says_pad_early_ends_there():
     model = searching_model(pad_bias=40.0)
     for (ours,) in search(model, SENTENCES, [9] * 5, 1):
         assert ours.token_ids.tolist() == []
-        assert ours.attention.shape == (0, 7)
+        assert ours.attention.shape[0] == 0
         assert ours.score == pytest.approx(0, abs=1e-5)
 
 

@@ -159,7 +159,7 @@ def test_a_record_may_carry_its_configuration_as_json_text():
 
 
 def test_json_answers_are_predictions_and_only_those_that_asked_have_a_matrix():
-    translations = [translation_of(["a", "b"]), translation_of(["Zürich"])]
+    translations = [[translation_of(["a", "b"])], [translation_of(["Zürich"])]]
     answer = encode(request_of(WITH_MATRIX, InstanceOptions()), translations, JSON)
     assert (
         answer.decode()
@@ -169,25 +169,26 @@ def test_json_answers_are_predictions_and_only_those_that_asked_have_a_matrix():
 
 def test_a_bare_list_is_answered_by_a_bare_list():
     assert (
-        encode(request_of(InstanceOptions(), is_bare_list=True), [translation_of(["a"])], JSON) == b'[{"target": "a"}]'
+        encode(request_of(InstanceOptions(), is_bare_list=True), [[translation_of(["a"])]], JSON)
+        == b'[{"target": "a"}]'
     )
 
 
 def test_lines_are_answered_line_by_line_without_a_final_newline():
     answer = encode(
-        request_of(InstanceOptions(), InstanceOptions()), [translation_of(["a"]), translation_of([])], LINES
+        request_of(InstanceOptions(), InstanceOptions()), [[translation_of(["a"])], [translation_of([])]], LINES
     )
     assert answer == b'{"target": "a"}\n{"target": ""}'
 
 
 def test_an_empty_translation_has_an_empty_target_and_an_empty_matrix():
     empty = Translation((), (), 0.0, np.zeros((0, 3), dtype=np.float32))
-    assert encode(request_of(WITH_MATRIX), [empty], JSON) == b'{"predictions": [{"target": "", "matrix": []}]}'
+    assert encode(request_of(WITH_MATRIX), [[empty]], JSON) == b'{"predictions": [{"target": "", "matrix": []}]}'
 
 
 def test_matrix_rows_are_target_tokens_and_columns_source_tokens():
     attention = np.array([[0.1, 0.2, 0.7]], dtype=np.float32)
-    answer = encode(request_of(WITH_MATRIX), [Translation((4,), ("a",), 0.0, attention)], JSON)
+    answer = encode(request_of(WITH_MATRIX), [[Translation((4,), ("a",), 0.0, attention)]], JSON)
     assert json.loads(answer)["predictions"][0]["matrix"] == [[0.1, 0.2, 0.7]]
 
 
@@ -195,17 +196,17 @@ def test_matrix_rows_are_target_tokens_and_columns_source_tokens():
 def test_numbers_that_json_does_not_have_are_never_sent(value):
     attention = np.full((1, 1), value, dtype=np.float32)
     with pytest.raises(ValueError, match="not JSON compliant"):
-        encode(request_of(WITH_MATRIX), [Translation((4,), ("a",), 0.0, attention)], JSON)
+        encode(request_of(WITH_MATRIX), [[Translation((4,), ("a",), 0.0, attention)]], JSON)
 
 
 def test_tokens_that_utf_8_cannot_hold_still_give_valid_json():
-    answer = encode(request_of(InstanceOptions()), [translation_of(["a\ud800", '"', "\x00"])], JSON)
+    answer = encode(request_of(InstanceOptions()), [[translation_of(["a\ud800", '"', "\x00"])]], JSON)
     assert json.loads(answer.decode("utf-8"))["predictions"] == [{"target": 'a? " \x00'}]
 
 
 def test_protobuf_answers_are_framed_records_with_target_ids():
     answer = encode(
-        request_of(WITH_MATRIX, InstanceOptions()), [translation_of(["a", "b"]), translation_of(["c"])], RECORDIO
+        request_of(WITH_MATRIX, InstanceOptions()), [[translation_of(["a", "b"])], [translation_of(["c"])]], RECORDIO
     )
     records = [Record.FromString(payload) for payload in split_framed(answer)]
     assert [list(record.features["target"].int32_tensor.values) for record in records] == [[4, 5], [6]]
@@ -213,7 +214,7 @@ def test_protobuf_answers_are_framed_records_with_target_ids():
 
 
 def test_an_empty_protobuf_answer_is_a_present_empty_tensor():
-    answer = encode(request_of(InstanceOptions()), [translation_of([])], RECORDIO)
+    answer = encode(request_of(InstanceOptions()), [[translation_of([])]], RECORDIO)
     assert answer == bytes.fromhex("0a23d7ce 0e000000 0a0c0a0674617267657412023a00 0000")
 
 

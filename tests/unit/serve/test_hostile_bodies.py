@@ -130,7 +130,7 @@ CASES = {
         instance('{"data": "", "configuration": {"attention_matrix": 1}}'),
         JSON,
         400,
-        "instance 2: configuration option 'attention_matrix' is a number; it must be true or false",
+        "instance 2: configuration option 'attention_matrix' is 1; it must be true or false",
     ),
     "option null": (
         instance('{"data": "", "configuration": {"attention_matrix": null}}'),

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.errors import ClientError
 from serve.problems import (
     ClientGoneError,
@@ -15,9 +16,19 @@ from serve.problems import (
     OverloadedError,
 )
 from serve.service import TranslationService
-from tests.unit.serve.fakes import FakeTranslator
+from tests.unit.serve.fakes import FakeStream, FakeTranslator
 
 A, B, C = 4, 5, 6
+OPTIONS = SearchOptions(beam_size=3)
+
+
+def request(*sources):
+    """Sentences that are searched as the model says."""
+    return [(source, OPTIONS) for source in sources]
+
+
+def texts(found):
+    return [best.text for [best] in found]
 
 
 @pytest.fixture
@@ -64,7 +75,7 @@ class Busy:
     def __enter__(self):
         self.translator.gate.clear()
         self.pool = ThreadPoolExecutor(20)
-        self.first = self.submit([[A]])
+        self.first = self.submit(request([A]))
         wait_until(lambda: self.translator.calls)
         return self
 
@@ -92,7 +103,7 @@ def test_it_is_ready_once_the_model_is_loaded_and_has_decoded_a_sentence():
     wait_until(lambda: translator.calls)
     assert not service.is_ready
     with pytest.raises(NotReadyError, match=r"the model is not ready; wait until GET /ping answers 200"):
-        service.translate([[A]])
+        service.translate(request([A]))
     translator.gate.set()
     assert ready.wait(10)
     assert service.is_ready
@@ -122,8 +133,8 @@ def test_a_model_that_loads_but_cannot_translate_is_reported_too():
 
 
 def test_translations_come_in_the_order_of_the_sources(service):
-    found = service.translate([[A, B], [], [C], [A, B, C]])
-    assert [translation.text for translation in found] == ["b a", "", "c", "c b a"]
+    found = service.translate(request([A, B], [], [C], [A, B, C]))
+    assert texts(found) == ["b a", "", "c", "c b a"]
 
 
 def test_no_sources_need_no_decoder(service, translator):
@@ -131,35 +142,57 @@ def test_no_sources_need_no_decoder(service, translator):
         assert service.translate([]) == []
 
 
-def test_long_requests_are_cut_into_chunks_of_similar_length(service, translator):
-    sources = [[A] * (1 + number % 100) for number in range(150)]
-    found = service.translate(sources)
-    assert [len(translation.tokens) for translation in found] == [len(source) for source in sources]
-    assert len(translator.calls) > 2
-    for call in translator.calls:
-        assert len(call) <= 64
-        assert sum(map(len, call)) <= 2048
-    lengths = [len(source) for call in translator.calls for source in call]
-    assert lengths == sorted(lengths, reverse=True)
+def test_each_sentence_has_its_own_options_and_as_many_answers_as_they_say(service, translator):
+    options = SearchOptions(n_best=2, beam_size=7)
+    found = service.translate([([A], OPTIONS), ([B], options)])
+    assert [[translation.score for translation in translations] for translations in found] == [[0], [0, 1]]
+    assert sorted(translator.options_of_calls[-1], key=lambda found: found.n_best) == [OPTIONS, options]
 
 
-def test_a_sentence_longer_than_a_chunk_is_a_chunk_of_its_own(service, translator):
-    service.translate([[A], [B] * 5000])
-    assert [len(call) for call in translator.calls] == [1, 1]
-
-
-def test_requests_are_taken_in_the_order_of_their_arrival(service, translator):
+def test_requests_that_come_together_are_searched_together_in_the_order_of_their_arrival(service, translator):
     with Busy(service, translator) as busy:
         for token in (B, C, B):
-            busy.submit([[token]])
-    assert translator.calls == [[[A]], [[B]], [[C]], [[B]]]
+            busy.submit(request([token]))
+    assert translator.calls == [[[A]], [[B], [C], [B]]]
+
+
+def test_a_request_of_one_sentence_does_not_wait_behind_one_of_thousands(service, translator):
+    translator.most = 8
+    with Busy(service, translator) as busy:
+        many = busy.submit(request([B]) * 90)
+        one = busy.submit(request([C]))
+    assert (len(many.result(5)), len(one.result(5))) == (90, 1)
+    calls = [[C] in call for call in translator.calls]
+    assert calls.index(True) <= 3
+
+
+def test_the_sentences_with_the_longest_sources_begin_first(service, translator):
+    translator.most = 2
+    found = service.translate(request([A], [A] * 3, [A] * 2, [A] * 4))
+    assert [[len(source) for source in call] for call in translator.calls] == [[4, 3], [2, 1]]
+    assert [len(best.tokens) for [best] in found] == [1, 3, 2, 4]
+
+
+def test_the_stream_never_has_more_before_it_than_it_needs(service, translator):
+    translator.most = 1
+    waiting = []
+    step = FakeStream.step
+
+    def spy(stream):
+        waiting.append(stream.waiting)
+        return step(stream)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeStream, "step", spy)
+        assert len(service.translate(request([]) * 300)) == 300
+    assert max(waiting) < 150
 
 
 def test_many_threads_get_their_own_answers(service):
     with ThreadPoolExecutor(8) as pool:
         lengths = [1 + number % 9 for number in range(60)]
-        found = pool.map(lambda length: service.translate([[A] * length]), lengths)
-        assert [len(translation.tokens) for [translation] in found] == lengths
+        found = pool.map(lambda length: service.translate(request([A] * length)), lengths)
+        assert [len(best.tokens) for [[best]] in found] == lengths
 
 
 # -- admission
@@ -167,12 +200,12 @@ def test_many_threads_get_their_own_answers(service):
 
 def test_requests_beyond_the_token_limit_are_refused_at_once(service, translator):
     with Busy(service, translator) as busy:
-        waiting = [busy.submit([[A] * 50]), busy.submit([[A] * 49])]
+        waiting = [busy.submit(request([A] * 50)), busy.submit(request([A] * 49))]
         times = []
         for _ in range(3):  # the machine may be busy at one moment
             started = time.monotonic()
             with pytest.raises(OverloadedError) as caught:
-                service.translate([[A]])
+                service.translate(request([A]))
             times.append(time.monotonic() - started)
         assert min(times) < 0.1
         assert caught.value.message == (
@@ -180,24 +213,24 @@ def test_requests_beyond_the_token_limit_are_refused_at_once(service, translator
             "again in 5 seconds, or add instances to the endpoint"
         )
     assert [len(future.result()) for future in waiting] == [1, 1]
-    assert service.translate([[A]])
+    assert service.translate(request([A]))
 
 
 def test_requests_beyond_the_request_limit_are_refused_at_once(service, translator):
     with Busy(service, translator) as busy:
-        waiting = [busy.submit([[A]]) for _ in range(9)]
+        waiting = [busy.submit(request([A])) for _ in range(9)]
         with pytest.raises(OverloadedError):
-            service.translate([[A]])
+            service.translate(request([A]))
     assert all(future.result() for future in waiting)
 
 
 def test_empty_sentences_take_a_place_in_the_queue(service, translator):
     with Busy(service, translator), pytest.raises(OverloadedError):
-        service.translate([[]] * 100)
+        service.translate(request([]) * 100)
 
 
 def test_a_request_over_the_limit_is_taken_when_it_is_alone(service):
-    assert len(service.translate([[A] * 10] * 20)) == 20
+    assert len(service.translate(request([A] * 10) * 20)) == 20
 
 
 # -- deadlines and clients that leave
@@ -207,45 +240,36 @@ def test_waiting_ends_at_the_deadline_and_the_request_is_never_decoded(service, 
     with Busy(service, translator):
         started = time.monotonic()
         with pytest.raises(DeadlineExceededError, match="not ready in time; send fewer or shorter instances"):
-            service.translate([[B]], deadline=started + 0.3)
+            service.translate(request([B]), deadline=started + 0.3)
         assert 0.3 <= time.monotonic() - started < 5
-    assert service.translate([[C]])
+    assert service.translate(request([C]))
     assert [[B]] not in translator.calls
 
 
-def test_a_request_that_expires_between_chunks_is_not_decoded_further(service, translator):
+def test_a_request_that_expires_between_steps_is_not_decoded_further(service, translator):
     translator.gate.clear()
     with pytest.raises(DeadlineExceededError):
-        service.translate([[A]] * 200, deadline=time.monotonic() + 0.2)
+        service.translate(request([A]) * 200, deadline=time.monotonic() + 0.2)
     translator.gate.set()
-    assert service.translate([[C]])
+    assert service.translate(request([C]))
     assert [len(call) for call in translator.calls] == [64, 1]
 
 
 def test_a_client_that_leaves_while_its_request_is_queued_costs_nothing(service, translator):
     gone = threading.Event()
     with Busy(service, translator) as busy:
-        future = busy.submit([[B]], is_abandoned=gone.is_set)
+        future = busy.submit(request([B]), is_abandoned=gone.is_set)
         gone.set()
         with pytest.raises(ClientGoneError):
             future.result(5)
         assert service._waiting_requests == 1
-    assert service.translate([[C]])
-    assert [[B]] not in translator.calls
-
-
-def test_a_client_that_left_is_noticed_by_the_decoder_before_the_next_chunk(service, translator):
-    gone = threading.Event()
-    with Busy(service, translator) as busy:
-        busy.submit([[B]], is_abandoned=gone.is_set)
-        gone.set()
-        translator.gate.set()  # before the waiting thread looks again
+    assert service.translate(request([C]))
     assert [[B]] not in translator.calls
 
 
 def test_deadlines_do_not_follow_the_clock_on_the_wall(service, translator, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: 0.0 if time.monotonic_ns() % 2 else 1e12)
-    assert service.translate([[A]], deadline=time.monotonic() + 30)
+    assert service.translate(request([A]), deadline=time.monotonic() + 30)
 
 
 def test_time_is_that_of_the_given_clock(translator):
@@ -255,7 +279,7 @@ def test_time_is_that_of_the_given_clock(translator):
     translator.calls.clear()
     with Busy(service, translator) as busy:
         assert service.busy_seconds() == 0
-        future = busy.submit([[B]], deadline=1050.0)
+        future = busy.submit(request([B]), deadline=1050.0)
         now[0] += 49
         assert service.busy_seconds() == 49
         time.sleep(0.3)
@@ -269,7 +293,7 @@ def test_time_is_that_of_the_given_clock(translator):
 
 def test_draining_lowers_the_deadline_of_what_waits(service, translator):
     with Busy(service, translator) as busy:
-        future = busy.submit([[B]], deadline=math.inf)
+        future = busy.submit(request([B]), deadline=math.inf)
         service.drain(0.1)
         with pytest.raises(DeadlineExceededError, match="the server is shutting down and cannot finish this request"):
             future.result(5)
@@ -279,32 +303,37 @@ def test_draining_lowers_the_deadline_of_what_waits(service, translator):
 
 
 def test_an_error_fails_its_request_alone(service, translator):
-    translator.errors = [RuntimeError("boom")]
+    translator.most = 1
+    translator.errors = [None, RuntimeError("boom")]
+    with Busy(service, translator) as busy:
+        failing, other = busy.submit(request([B], [B])), busy.submit(request([C]))
     with pytest.raises(RuntimeError, match="boom"):
-        service.translate([[A]])
-    assert service.translate([[A]])
+        failing.result(5)
+    assert texts(other.result(5)) == ["c"]
     assert service.is_ready
+    # Its other sentence is not searched, and a trial shows that the model is well.
+    assert translator.calls == [[[A]], [[B]], [[1, 1]], [[C]]]
 
 
 def test_a_client_error_of_the_model_stays_one(service, translator):
     translator.errors = [ClientError("beam too wide")]
     with pytest.raises(ClientError, match="beam too wide"):
-        service.translate([[A]])
+        service.translate(request([A]))
 
 
 def test_a_model_that_fails_the_trial_after_an_error_is_given_up(service, translator):
     translator.errors = [RuntimeError("device-side assert"), RuntimeError("device-side assert")]
     with pytest.raises(RuntimeError):
-        service.translate([[A]])
+        service.translate(request([A]))
     wait_until(service.has_failed)
     assert not service.is_ready
     with pytest.raises(NotReadyError):
-        service.translate([[A]])
+        service.translate(request([A]))
 
 
 def test_requests_that_wait_when_the_model_is_given_up_are_told_at_once(service, translator):
     with Busy(service, translator) as busy:
-        waiting = busy.submit([[B]])
+        waiting = busy.submit(request([B]))
         translator.errors = [RuntimeError("1"), RuntimeError("2")]
     with pytest.raises(NotReadyError, match="the server is shutting down; send the request again"):
         waiting.result(5)
@@ -320,17 +349,12 @@ def test_requests_that_wait_when_the_model_is_given_up_are_told_at_once(service,
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
     ],
 )
-def test_a_chunk_that_is_too_large_for_the_memory_is_tried_again_in_parts(service, translator, error):
-    translator.errors = [error, error, None]
-    assert [found.text for found in service.translate([[A], [B], [C], [A, B]])] == ["a", "b", "c", "b a"]
-    assert [len(call) for call in translator.calls] == [4, 2, 1, 1, 2]
-
-
-def test_a_sentence_that_is_too_large_alone_is_an_error_and_the_server_lives(service, translator):
-    translator.errors = [torch.OutOfMemoryError("CUDA out of memory")] * 2
+def test_a_sentence_that_needs_too_much_memory_is_an_error_and_the_server_lives(service, translator, error):
+    translator.errors = [error]
     with pytest.raises(MemoryExhaustedError, match="a sentence of 3 source tokens needs more memory than there is"):
-        service.translate([[A, B, C], [A]])
-    assert service.translate([[A]])
+        service.translate(request([A, B, C]))
+    assert texts(service.translate(request([A]))) == ["a"]
+    assert translator.calls == [[[A, B, C]], [[A]]]  # no trial: memory that ran out is no sign of a defect
 
 
 # -- the end
@@ -338,7 +362,7 @@ def test_a_sentence_that_is_too_large_alone_is_an_error_and_the_server_lives(ser
 
 def test_stopping_ends_the_decoder_and_tells_those_who_wait(service, translator):
     with Busy(service, translator) as busy:
-        waiting = busy.submit([[B]])
+        waiting = busy.submit(request([B]))
         assert not service.stop(timeout=0.05)
         translator.gate.set()
         with pytest.raises(NotReadyError):

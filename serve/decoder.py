@@ -1,0 +1,198 @@
+"""What the decoding thread does: sentences of all requests, in turn, through one stream of translations.
+
+Between any two steps of the search new requests enter, and those that nobody waits for any more leave.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from s2s_algo.data.vocabulary import Vocabulary
+from s2s_algo.decoding.options import SearchOptions
+from s2s_algo.decoding.translation import Translation
+from s2s_algo.errors import ClientError
+from s2s_algo.memory import is_out_of_memory
+from serve.problems import MemoryExhaustedError, NotReadyError
+
+# Sentences that may wait in the stream: enough to fill a batch, and few enough that a request of one sentence does not
+# wait behind one of thousands. Requests take turns, so many sentences at a time.
+_AHEAD = 128
+_TURN = 16
+
+_WARM_UP = "warm up"
+
+# The source ids of a sentence, and how it is searched.
+Request = tuple[Sequence[int], SearchOptions]
+Outcome = list[Translation] | Exception
+
+
+class Stream(Protocol):
+    """The part of `s2s_algo.decoding.stream.TranslationStream` that serving needs."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do."""
+
+    @property
+    def waiting(self) -> int:
+        """Sentences whose search has not begun."""
+
+    def submit(self, source: Sequence[int], options: SearchOptions) -> Hashable:
+        """Takes a source; returns a ticket for it."""
+
+    def withdraw(self, tickets: Collection[Any]) -> None:
+        """Drops sources."""
+
+    def step(self) -> Sequence[tuple[Hashable, Outcome]]:
+        """Goes on a little; returns what is ready."""
+
+
+class Translator(Protocol):
+    """The part of `s2s_algo.decoding.translator.Translator` that serving needs."""
+
+    @property
+    def source_vocabulary(self) -> Vocabulary:
+        """The vocabulary of the sources."""
+
+    @property
+    def target_vocabulary(self) -> Vocabulary:
+        """The vocabulary of the translations."""
+
+    @property
+    def options(self) -> SearchOptions:
+        """How the model is searched if nobody says otherwise."""
+
+    def stream(self) -> Stream:
+        """Begins a stream."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A request on its way through the decoder.
+
+    Attributes:
+        requests: Its sentences.
+        left: Positions of those that were not handed to the stream yet, the one with the longest source last.
+        finished: Set by the decoding thread when `translations` or `error` is complete.
+        translations: By position, best first.
+        error: Why there are none.
+        is_dropped: Set by the waiting thread when it waits no longer.
+    """
+
+    requests: Sequence[Request]
+    left: list[int] = field(init=False)
+    finished: threading.Event = field(default_factory=threading.Event)
+    translations: dict[int, list[Translation]] = field(default_factory=dict)
+    error: Exception | None = None
+    is_dropped: bool = False
+
+    def __post_init__(self) -> None:
+        # What takes longest does not begin last.
+        self.left = sorted(range(len(self.requests)), key=lambda position: len(self.requests[position][0]))
+
+    def fail(self, error: Exception) -> None:
+        """Ends the job without a result."""
+        self.error = error
+        self.finished.set()
+
+
+class Decoder:
+    """Drives the stream of one translator; for the decoding thread.
+
+    Args:
+        translator: The loaded model.
+        take: Returns the jobs that have come, after waiting for one if it is told so; ``None`` ends the work.
+        watch: Told before each step, and when it is done.
+    """
+
+    def __init__(
+        self, translator: Translator, take: Callable[[bool], Sequence[Job] | None], watch: Callable[[bool], None]
+    ) -> None:
+        self._translator = translator
+        self._take = take
+        self._watch = watch
+        self._stream = translator.stream()
+        self._jobs: set[Job] = set()  # those under way
+        self._turns: deque[Job] = deque()  # those of them that have sentences left
+        self._tickets: dict[Hashable, tuple[Job, int]] = {}
+
+    def try_out(self) -> None:
+        """Translates a sentence, which proves that the model works and takes the cost of a first time."""
+        stream = self._translator.stream()
+        stream.submit(self._translator.source_vocabulary.encode(_WARM_UP), self._translator.options)
+        while not stream.is_idle:
+            for _, outcome in self._step(stream):
+                if isinstance(outcome, Exception):
+                    raise outcome
+
+    def run(self) -> None:
+        """Works until told to end.
+
+        Raises:
+            Exception: The model cannot translate any more.
+        """
+        try:
+            while (new := self._take(not self._jobs)) is not None:
+                self._jobs.update(new)
+                self._turns.extend(new)
+                self._end([job for job in self._jobs if job.is_dropped])
+                self._feed()
+                for ticket, outcome in self._step(self._stream):
+                    self._deliver(ticket, outcome)
+        finally:
+            for job in self._jobs:
+                job.fail(NotReadyError("the server is shutting down; send the request again"))
+
+    def _feed(self) -> None:
+        while self._turns and self._stream.waiting < _AHEAD:
+            job = self._turns.popleft()
+            for _ in range(min(_TURN, len(job.left))):
+                position = job.left.pop()
+                self._tickets[self._stream.submit(*job.requests[position])] = (job, position)
+            if job.left:
+                self._turns.append(job)
+
+    def _step(self, stream: Stream) -> Sequence[tuple[Hashable, Outcome]]:
+        self._watch(True)
+        try:
+            return stream.step()
+        finally:
+            self._watch(False)
+
+    def _deliver(self, ticket: Hashable, outcome: Outcome) -> None:
+        if ticket not in self._tickets:  # of a job that another sentence has just failed
+            return
+        job, position = self._tickets.pop(ticket)
+        if not isinstance(outcome, Exception):
+            job.translations[position] = outcome
+            if len(job.translations) == len(job.requests):
+                self._jobs.discard(job)
+                job.finished.set()
+            return
+        self._end([job])
+        if is_out_of_memory(outcome):
+            job.fail(
+                MemoryExhaustedError(
+                    f"a sentence of {len(job.requests[position][0])} source tokens needs more memory than there is; "
+                    "split it, or use an instance type with more memory"
+                )
+            )
+            return
+        job.fail(outcome)
+        if not isinstance(outcome, ClientError):
+            # Some errors of a device stay until the process ends. If this is one, trying out ends this thread.
+            self.try_out()
+
+    def _end(self, jobs: Collection[Job]) -> None:
+        """Forgets jobs."""
+        if jobs:
+            self._jobs.difference_update(jobs)
+            self._turns = deque(job for job in self._turns if job not in jobs)
+            tickets = [ticket for ticket, (job, _) in self._tickets.items() if job in jobs]
+            for ticket in tickets:
+                del self._tickets[ticket]
+            self._stream.withdraw(tickets)
