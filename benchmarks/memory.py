@@ -18,7 +18,7 @@ import click
 import torch
 
 from s2s_algo.data.batches import Batch
-from s2s_algo.decoding.beam_search import beam_search
+from s2s_algo.decoding.beam_search import BeamSearch, Sentence
 from s2s_algo.decoding.memory_estimate import estimate_serving
 from s2s_algo.decoding.ranking import LengthPenalty, Ranking
 from s2s_algo.hyperparameters import Hyperparameters, validate
@@ -149,17 +149,19 @@ def _serve(hyperparameters: Hyperparameters) -> int:
 
     def search() -> None:
         model = _model(h).eval()
-        source = torch.randint(4, _VOCABULARY, (sentences, h.max_seq_len_source))
-        beam_search(
+        running = BeamSearch(
             model,
-            source,
-            torch.full((sentences,), h.max_seq_len_source),
-            [h.max_seq_len_target + 1] * sentences,
             bos_id=2,
             eos_id=3,
             beam_size=h.beam_size,
             ranking=Ranking(LengthPenalty()),
+            places=sentences,
+            width=h.max_seq_len_source,
         )
+        source = torch.randint(4, _VOCABULARY, (sentences, h.max_seq_len_source))
+        running.enter([Sentence(ids, h.max_seq_len_target + 1) for ids in source.tolist()])
+        while running.sentences:
+            running.step()
 
     return _growth(search)
 

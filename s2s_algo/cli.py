@@ -96,7 +96,7 @@ def translate(folder: Path, beam_size: int | None, n_best: int, scores: bool, as
     from s2s_algo.decoding.translator import Translator
 
     translator = Translator.load(folder)
-    options = replace(translator.options, n_best=n_best)
+    options = replace(translator.options, n_best=n_best, with_attention=as_json)
     if beam_size is not None:
         options = replace(options, beam_size=beam_size)
     options.check(len(translator.target_vocabulary))

@@ -66,8 +66,7 @@ class _Running:
         state: B * K rows.
         memory: Of B sentences.
         tokens: int64 [B, K], the last one of each hypothesis.
-        cost: float [B, K], its negative log-probability; infinite for those of a newcomer but the first, so that its
-            first step cannot choose the same token twice.
+        cost: float [B, K], its negative log-probability.
         score: float [B, K].
         length: int64 [B, K], tokens until it ended.
         finished: bool [B, K].
@@ -156,11 +155,12 @@ class BeamSearch:
         self._ranking = ranking
         self._history = History(places, 0, beam_size, width if with_attention else 0, model.device)
         self._running: _Running | None = None
+        self._found: list[tuple[Sentence, list[Hypothesis]]] = []  # of newcomers whose first step was the last
 
     @property
     def sentences(self) -> tuple[Sentence, ...]:
-        """Those in the batch."""
-        return self._running.sentences if self._running else ()
+        """Those in the batch, and those that are done but not yet returned."""
+        return (self._running.sentences if self._running else ()) + tuple(sentence for sentence, _ in self._found)
 
     @property
     def free(self) -> int:
@@ -169,13 +169,18 @@ class BeamSearch:
 
     @torch.inference_mode()
     def enter(self, sentences: Sequence[Sentence]) -> None:
-        """Takes sentences into the batch, at most as many as there are free places."""
-        entered = self._start(sentences)
-        self._running = entered if self._running is None else self._running.joined(entered)
+        """Takes sentences into the batch, at most as many as there are free places, and makes their first step."""
+        found, entered = self._advance(self._start(sentences))
+        self._found += found
+        if self._running is None or entered is None:
+            self._running = self._running or entered
+        else:
+            self._running = self._running.joined(entered)
 
     @torch.inference_mode()
     def withdraw(self, unwanted: Callable[[Sentence], bool]) -> None:
         """Takes sentences out of the batch."""
+        self._found = [(sentence, found) for sentence, found in self._found if not unwanted(sentence)]
         if self._running is None:
             return
         kept = []
@@ -186,32 +191,42 @@ class BeamSearch:
                 self._history.leave(place)
             else:
                 kept.append(number)
-        self._running = self._running.select(kept, _rows(len(self.sentences), self._beam_size, self._model.device))
+        sentences, width = self._running.tokens.shape
+        self._running = self._running.select(kept, _rows(sentences, width, self._model.device))
 
     @torch.inference_mode()
     def step(self) -> list[tuple[Sentence, list[Hypothesis]]]:
         """Makes one step with all sentences; returns those that are done, each with its best hypotheses, best first."""
-        if self._running is None:
-            return []
-        running, ranking = self._running, self._ranking
-        sentences, width = len(running.sentences), self._beam_size
+        found, self._found = self._found, []
+        if self._running is not None:
+            done, self._running = self._advance(self._running)
+            found += done
+        return found
+
+    def _advance(self, running: _Running) -> tuple[list[tuple[Sentence, list[Hypothesis]]], _Running | None]:
+        """One step: who is done, and the others."""
+        ranking, sentences, width = self._ranking, *running.tokens.shape
         # (1) The model's opinion on every next token of every hypothesis.
         embedded = self._model.target_embedding(running.tokens.flatten())
         output, state, attention = self._model.decoder.step(embedded, running.state, running.memory)
-        surprise = -self._model.output_layer(output).log_softmax(-1)
-        vocabulary = surprise.shape[-1]
-        # (2) Costs and scores of all continuations; a finished hypothesis has only one, itself.
-        costs = running.cost[:, :, None] + surprise.view(sentences, width, vocabulary)
+        logits = self._model.output_layer(output)
+        # (2) Costs and scores of the likeliest continuations of each; a finished hypothesis has only one, itself. No
+        # others can be among the best of the sentence, so nothing as large as the logits is computed from them.
+        likeliest, words = logits.topk(self._beam_size)
+        surprise = logits.logsumexp(-1, keepdim=True) - likeliest
+        costs = running.cost[:, :, None] + surprise.view(sentences, width, -1)
         scores = ranking.going_on(costs, running.length[:, :, None] + 1)
         scores = scores.masked_fill(running.finished[:, :, None], torch.inf)
-        scores[:, :, _PAD] = torch.where(running.finished, running.score, scores[:, :, _PAD])
+        scores[:, :, 0] = torch.where(running.finished, running.score, scores[:, :, 0])
+        words = words.view(sentences, width, -1)
+        words[:, :, 0].masked_fill_(running.finished, _PAD)
         # (3) The best continuations of each sentence, best first.
-        _, choice = scores.view(sentences, -1).topk(width, largest=False)
-        parents = choice // vocabulary
-        tokens = choice % vocabulary
+        _, choice = scores.view(sentences, -1).topk(self._beam_size, largest=False)
+        parents = choice // self._beam_size
+        tokens = words.flatten(1).gather(1, choice)
         # (4) The hypotheses become their continuations.
         was_finished = running.finished.gather(1, parents)
-        grown = costs.view(sentences, -1).gather(1, choice)
+        grown = costs.flatten(1).gather(1, choice)
         cost = torch.where(was_finished, running.cost.gather(1, parents), grown)
         length = running.length.gather(1, parents) + ~was_finished
         finished = was_finished | (tokens == self._eos_id) | (tokens == _PAD)
@@ -226,26 +241,25 @@ class BeamSearch:
         leaving = [number for number, is_done in enumerate(done) if is_done]
         found = self._trace(moved, leaving) if leaving else []
         staying = [number for number, is_done in enumerate(done) if not is_done]
-        self._running = moved.select(staying, _rows(sentences, width, tokens.device)[:, :1] + parents)
-        return found
+        return found, moved.select(staying, _rows(sentences, width, tokens.device)[:, :1] + parents)
 
     def _start(self, sentences: Sequence[Sentence]) -> _Running:
         lengths = [len(sentence.source) for sentence in sentences]
         source = torch.full((len(sentences), max(lengths)), _PAD, dtype=torch.int64)
         for row, sentence in enumerate(sentences):
             source[row, : lengths[row]] = torch.as_tensor(sentence.source, dtype=torch.int64)
-        device, beams = self._model.device, (len(sentences), self._beam_size)
+        # One hypothesis per sentence to begin with, so that the first step cannot choose the same token twice.
+        device, beams = self._model.device, (len(sentences), 1)
         encoded = self._model.encode(source.to(device), torch.tensor(lengths, device=device))
         state, memory = self._model.decoder.start(encoded)
-        cost = torch.full(beams, torch.inf, device=device)
-        cost[:, 0] = 0
+        cost = torch.zeros(beams, device=device)
         limits = [sentence.limit for sentence in sentences]
         return _Running(
             sentences=tuple(sentences),
             places=torch.tensor(self._history.enter(limits), device=device),
             age=torch.zeros(len(sentences), dtype=torch.int64, device=device),
             limit=torch.tensor(limits, device=device),
-            state=state.select(torch.arange(len(sentences), device=device).repeat_interleave(self._beam_size)),
+            state=state,
             memory=memory,
             tokens=torch.full(beams, self._bos_id, device=device),
             cost=cost,

@@ -54,12 +54,12 @@ class History:
             steps: int64 [B], how many steps each had made before.
             tokens: int64 [B, K].
             parents: int64 [B, K], which hypothesis of the step before each one continues.
-            attention: float [B, K, S'], by the hypotheses before the step.
+            attention: float [B, K', S'], by the hypotheses before the step; K' is 1 at the first.
         """
         self._tokens[places, steps] = tokens
         self._parents[places, steps] = parents
         if self._attention.shape[-1]:
-            self._attention[places, steps, :, : attention.shape[-1]] = attention.float()
+            self._attention[places, steps, : attention.shape[1], : attention.shape[2]] = attention.float()
 
     def trace(
         self, place: int, steps: int, width: int, last: NDArray[np.int64]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from s2s_algo.data.corpus import Corpus
+from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.training.data import BatchSource
@@ -57,11 +58,14 @@ class BleuSample:
     references: Sequence[str]
     translator: Translator
 
+    @property
+    def _options(self) -> SearchOptions:
+        return replace(self.translator.options, with_attention=False)
+
     def try_out(self) -> None:
         """Takes the first steps of translating the longest sentences, which need about as much memory as all steps."""
         self.translator.model.eval()
-        options = replace(self.translator.options, max_output_length=2)
-        self.translator.translate(self.sources[-_BLEU_SLICE:], options)
+        self.translator.translate(self.sources[-_BLEU_SLICE:], replace(self._options, max_output_length=2))
 
     def score(self, workers: Workers, watch: Watch) -> float:
         """Corpus BLEU, 0 to 1, of the model as it is now; logs sacreBLEU's signature.
@@ -73,7 +77,7 @@ class BleuSample:
         for start in range(0, len(self.sources), _BLEU_SLICE * workers.size):
             watch(start, len(self.sources))
             own = workers.share(self.sources[start : start + _BLEU_SLICE * workers.size])
-            found = [translation.text for translation in self.translator.translate(own)]
+            found = [translation.text for translation in self.translator.translate(own, self._options)]
             hypotheses += [text for texts in workers.gather(found) for text in texts]
         result = corpus_bleu(hypotheses, self.references)
         logger.info("BLEU on %d sentences, scale 0 to 1, signature %s", len(self.sources), result.signature)

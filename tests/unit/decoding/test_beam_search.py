@@ -157,10 +157,17 @@ def test_an_empty_batch_does_nothing():
     running = batch(searching_model())
     running.withdraw(lambda sentence: True)
     assert running.step() == []
-    running.enter([Sentence(source, 1) for source in SENTENCES])
+    running.enter([Sentence(source, 9) for source in SENTENCES])
     assert running.free == 5
     running.withdraw(lambda sentence: True)
     assert (running.sentences, running.step(), running.free) == ((), [], 10)
+    # Done at once, they are still there until they are returned.
+    one, other = (Sentence(source, 1) for source in SENTENCES[:2])
+    running.enter([one, other])
+    assert (running.sentences, running.free) == ((one, other), 10)
+    running.withdraw(lambda sentence: sentence is one)
+    assert [sentence for sentence, _ in running.step()] == [other]
+    assert running.sentences == ()
 
 
 def test_each_sentence_has_its_own_limit_and_is_returned_as_it_is_there():
@@ -268,10 +275,10 @@ def test_a_hypothesis_may_overtake_and_takes_its_own_history_along():
         [0, 0, 0, 0, 0.6, 0.4],
         NOWHERE,
         [0.02, 0.2, 0.2, 0.2, 0.19, 0.19],
-        [0, 0, 0, 0.5, 0.5, 0],
+        [0, 0, 0, 0.55, 0.45, 0],
     ]
     found = table_search(table, beam_size=2, limit=2)
-    assert found == [([5, EOS], -np.log(0.2) / 2), ([5, 4], -np.log(0.2) / 2)]
+    assert found == [([5, EOS], -np.log(0.22) / 2), ([5, 4], -np.log(0.18) / 2)]
 
 
 @same_examples
