@@ -5,6 +5,7 @@ Each process runs ``container.worker``. A lost one ends the job; the next start 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -113,7 +114,7 @@ def training_file(scratch: Path) -> Path:
 
 
 def failure_file(scratch: Path, local_rank: int) -> Path:
-    """Where a process says why it failed, unless it only lost another one."""
+    """Where a process says why it failed, unless it only lost another one; blank before."""
     return scratch / f"failure-{local_rank}"
 
 
@@ -157,10 +158,10 @@ def _report_failures(paths: Paths, resources: Resources, failures: Mapping[int, 
     """
     in_order = sorted(failures, key=lambda rank: (failures[rank].timestamp, rank))
     for rank in in_order:
-        said = failure_file(scratch, failures[rank].local_rank)
-        if said.exists():
-            paths.failure.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(said, paths.failure)
+        if words := _words(failure_file(scratch, failures[rank].local_rank)):
+            with contextlib.suppress(OSError):  # the log has them already
+                paths.failure.parent.mkdir(parents=True, exist_ok=True)
+                paths.failure.write_bytes(words)
             code = failures[rank].exitcode
             return code if code > 0 else PlatformError.exit_code
     # A process that only lost another one has left no words, and those that went on without it were ended by torch.
@@ -175,6 +176,11 @@ def _report_failures(paths: Paths, resources: Resources, failures: Mapping[int, 
         if code == -signal.SIGKILL:
             what += " The machine may have run out of memory: lower batch_size or use a larger one."
     return report(PlatformError(f"{what} Start the job again: it goes on from its last checkpoint."), paths.failure)
+
+
+def _words(failure: Path) -> bytes:
+    """What a process has said, if it has."""
+    return failure.read_bytes().strip() if failure.exists() else b""
 
 
 def _unreachable(error: Exception, resources: Resources) -> S2SError:

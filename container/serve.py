@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 from typing import Any, NoReturn
 
 from flask import Flask
@@ -18,7 +19,7 @@ from container.paths import Paths
 from container.threads import WAIT_ASLEEP, thread_settings
 from s2s_algo.errors import ClientError
 from serve.app import create_app, load_translator
-from serve.settings import Settings
+from serve.settings import METRICS_FOLDER, Settings, memory_disk
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,12 @@ def run(application: str = "container.serve:application()") -> NoReturn:
         sys.exit(error.exit_code)
     command = [sys.executable, "-m", "gunicorn", "--config", "python:serve.gunicorn_conf"]
     command += ["--logger-class", f"{__name__}.{ServerLogger.__name__}", application]
-    os.execve(sys.executable, command, thread_settings(WAIT_ASLEEP, settings.workers) | os.environ)  # noqa: S606
+    environment = thread_settings(WAIT_ASLEEP, settings.workers) | os.environ
+    environment |= {"PROMETHEUS_DISABLE_CREATED_SERIES": "true"}
+    environment.pop(METRICS_FOLDER, None)  # what a former run has left there would be counted again
+    if settings.workers > 1:
+        environment[METRICS_FOLDER] = tempfile.mkdtemp(prefix="s2s-metrics-", dir=memory_disk())
+    os.execve(sys.executable, command, environment)  # noqa: S606
 
 
 def application() -> Flask:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -32,6 +34,15 @@ class StopSignal:
     def defer(self) -> None:
         """From now on only ``check`` raises."""
         self._deferred = True
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Inside, a signal raises wherever the program is; afterwards only ``check`` does."""
+        try:
+            self.interrupt()
+            yield
+        finally:
+            self.defer()
 
     def ignore(self) -> None:
         """The command is done: while Python shuts down, a signal must not change how it ends."""
@@ -78,3 +89,11 @@ class StopFile:
         """From now on the process ends by itself."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._deferred.touch()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Inside, the launcher may end the process; afterwards it ends by itself."""
+        try:
+            yield
+        finally:
+            self.defer()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import tempfile
@@ -31,7 +32,8 @@ def run(stop: StopSignal) -> int:
     try:
         configure_logging()
         logger.info("Docker entrypoint called with argument(s): train")
-        paths.failure.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a job can do without a place for its reports
+            paths.failure.unlink(missing_ok=True)
         return _train(paths, stop)
     except StopRequested:
         logger.info(STOPPED_EARLY)
@@ -48,8 +50,12 @@ def _train(paths: Paths, stop: StopSignal) -> int:
     if checkpoints is not None:
         _ensure_writable(checkpoints)
     begun = checkpoints is not None and any(checkpoints.glob("checkpoint-*"))
-    if not begun and any(paths.model.iterdir()):
-        logger.warning("%s is not empty: what is there may belong to another job until this one is done", paths.model)
+    if not begun:
+        if any(paths.model.iterdir()):
+            logger.warning(
+                "%s is not empty: what is there may belong to another job until this one is done", paths.model
+            )
+        stop.check()  # to import torch takes seconds, and nothing can interrupt it
     with tempfile.TemporaryDirectory(prefix="s2s-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
         gpus = local_gpus()

@@ -69,9 +69,8 @@ def _train(
         outputs=Outputs(paths.output_data, paths.tensorboard, artifact=paths.model),
         cache=paths.corpus_cache,
     )
-    stop.defer()
     try:
-        train(assembled.job, assembled.state)
+        train(assembled.job, assembled.state, stop.interruptible())
     except StopRequested:
         if not assembled.state.updates:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -20,6 +21,9 @@ from s2s_algo.training.stopping import StopRequested
 
 logger = logging.getLogger(__name__)
 
+# Kept free from the start: what a process has to tell may be that the disk is full.
+_ROOM_FOR_WORDS = b" " * 4096
+
 
 def main() -> int:
     """Trains; returns the exit code."""
@@ -29,6 +33,8 @@ def main() -> int:
     local_rank, rank = int(os.environ["LOCAL_RANK"]), int(os.environ["RANK"])
     stop = StopFile(stop_file(scratch), training_file(scratch))
     failure = failure_file(scratch, local_rank)
+    with contextlib.suppress(OSError):
+        failure.write_bytes(_ROOM_FOR_WORDS)
     configure_logging()
     if rank:
         logging.getLogger().setLevel(logging.WARNING)

@@ -5,8 +5,10 @@ Source: container contract 4.1, 4.2 and 4.6; decisions 36 to 40.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import re
 import socket
 import time
 import uuid
@@ -15,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, current_app, g, jsonify, request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from s2s_algo.decoding.translation import Translation, replace_unknown
@@ -24,6 +27,7 @@ from serve.body import read_body
 from serve.codecs import Instance, Limits, decode, encode
 from serve.decoder import Request, Translator
 from serve.media_types import answer_format, parse_media_type, request_format
+from serve.metrics import CONTENT_TYPE, Metrics
 from serve.problems import NotReadyError, Problem, RequestTimeoutError, UnsupportedContentTypeError, describe
 from serve.service import TranslationService
 from serve.settings import Settings
@@ -37,7 +41,17 @@ BODY_READ = "s2s.body_read"
 
 _EXTENSION = "s2s"
 
-_ROUTES = "GET /ping, GET /execution-parameters, POST /invocations and POST /endpoints/{name}/invocations"
+_ROUTES = "GET /ping, GET /execution-parameters, GET /metrics, POST /invocations and POST /endpoints/{name}/invocations"
+
+# What the platform and other servers before this one call a request, the first of them that is there.
+_ID_HEADERS = ("X-Amzn-RequestId", "X-Request-Id")
+_LONGEST_ID = 128
+
+# Asked for again and again; in the log they would hide everything else.
+_ROUTINE = ("/ping", "/metrics")
+
+# Of the log: what needs no quotes.
+_PLAIN = re.compile(r"[\w./%~:+-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +61,12 @@ class Serving:
     Attributes:
         service: Translates; whoever runs the application starts it.
         settings: The settings of the server.
+        metrics: What is counted.
     """
 
     service: TranslationService
     settings: Settings
+    metrics: Metrics
 
 
 def load_translator(folder: Path) -> Translator:
@@ -74,14 +90,16 @@ def create_app(load: Callable[[], Translator], settings: Settings) -> Flask:
         settings: The settings of the server.
     """
     app = Flask(__name__, static_folder=None)
-    service = TranslationService(load, settings.max_waiting_tokens, settings.max_waiting_requests)
-    app.extensions[_EXTENSION] = Serving(service, settings)
+    metrics = Metrics(settings.metrics_folder)
+    service = TranslationService(load, settings.max_waiting_tokens, settings.max_waiting_requests, metrics)
+    app.extensions[_EXTENSION] = Serving(service, settings, metrics)
 
     @app.before_request
     def begin() -> None:
         g.started = time.monotonic()
-        g.id = uuid.uuid4().hex[:16]
-        g.instances = g.tokens = 0
+        g.id = _request_id(request.headers)
+        g.instances = g.tokens = g.target_tokens = 0
+        metrics.begin(_route())
 
     @app.get("/ping")
     def ping() -> Response:
@@ -96,17 +114,35 @@ def create_app(load: Callable[[], Translator], settings: Settings) -> Flask:
             MaxConcurrentTransforms=settings.transform_concurrency, MaxPayloadInMB=settings.transform_payload_mb
         )
 
+    @app.get("/metrics")
+    def scrape() -> Response:
+        return Response(metrics.text(), content_type=CONTENT_TYPE)
+
     @app.post("/invocations")
     @app.post("/endpoints/<name>/invocations", endpoint="named_invocations")
     def invocations(name: str = "") -> Response:
-        return _invoke(service, settings)
+        return _invoke(service, settings, metrics)
 
     app.register_error_handler(Exception, _answer_error)
     app.after_request(_finish)
     return app
 
 
-def _invoke(service: TranslationService, settings: Settings) -> Response:
+def _request_id(headers: Headers) -> str:
+    """Returns what the client calls its request if that is short and printable ASCII, else a name of our own."""
+    for name in _ID_HEADERS:
+        id_ = headers.get(name, "")
+        if id_.isascii() and id_.isprintable() and 0 < len(id_) <= _LONGEST_ID:
+            return id_
+    return uuid.uuid4().hex[:16]
+
+
+def _route() -> str:
+    """The pattern of the path, of which there are few however many paths clients think of."""
+    return request.url_rule.rule if request.url_rule else "other"
+
+
+def _invoke(service: TranslationService, settings: Settings, metrics: Metrics) -> Response:
     # (1) All of the body first, for a client that is still sending would not see an error
     body = _receive(settings)
 
@@ -130,6 +166,8 @@ def _invoke(service: TranslationService, settings: Settings) -> Response:
         _finished(instance, translations, translator)
         for instance, translations in zip(decoded.instances, found, strict=True)
     ]
+    g.target_tokens = sum(len(best.token_ids) for best, *_ in translations)
+    metrics.translated(g.tokens, g.target_tokens)
 
     # (5) The answer
     return Response(encode(decoded, translations, format_), content_type=format_.value)
@@ -218,22 +256,30 @@ def _routing_problem(error: HTTPException) -> Problem:
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.id
     problem: Problem | None = g.get("problem")
-    is_routine = request.path == "/ping" and response.status_code == 200
-    level = logging.DEBUG if is_routine else logging.INFO
-    logger.log(
-        level,
-        "%s %s %d %.0f ms id=%s instances=%d tokens=%d%s",
-        request.method,
-        quote(request.path[:200], errors="replace"),
-        response.status_code,
-        1000 * (time.monotonic() - g.started),
-        g.id,
-        g.instances,
-        g.tokens,
-        f" {problem.code}: {_where(problem)}{problem.message}" if problem else "",
-    )
+    seconds = time.monotonic() - g.started
+    serving_of(current_app).metrics.end(_route(), response.status_code, seconds, problem.code if problem else None)
+    is_routine = request.path in _ROUTINE and response.status_code == 200
+    logger.log(logging.DEBUG if is_routine else logging.INFO, "%s", _log_line(response.status_code, seconds, problem))
     return response
 
 
-def _where(problem: Problem) -> str:
-    return f"{problem.location}: " if problem.location else ""
+def _log_line(status: int, seconds: float, problem: Problem | None) -> str:
+    """Describes an answered request as ``key=value`` pairs; what has other than plain characters is a JSON string."""
+    values: dict[str, object] = {
+        "method": request.method,
+        "path": quote(request.path[:200], errors="replace"),
+        "status": status,
+        "ms": f"{1000 * seconds:.1f}",
+        "id": g.id,
+        "instances": g.instances,
+        "tokens": g.tokens,
+        "target_tokens": g.target_tokens,
+        "code": problem.code if problem else "ok",
+    }
+    if problem:
+        values["message"] = f"{problem.location}: {problem.message}" if problem.location else problem.message
+    return " ".join(f"{key}={_log_value(str(value))}" for key, value in values.items())
+
+
+def _log_value(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -41,6 +41,10 @@ class Stream(Protocol):
     def waiting(self) -> int:
         """Sentences whose search has not begun."""
 
+    @property
+    def running(self) -> int:
+        """Sentences that are being searched."""
+
     def submit(self, source: Sequence[int], options: SearchOptions) -> Hashable:
         """Takes a source; returns a ticket for it."""
 
@@ -51,8 +55,27 @@ class Stream(Protocol):
         """Goes on a little; returns what is ready."""
 
 
+class Model(Protocol):
+    """What serving tells people about a `s2s_algo.model.seq2seq.Seq2Seq`."""
+
+    @property
+    def config(self) -> Any:
+        """Its shape, a `s2s_algo.model.config.ModelConfig`."""
+
+    @property
+    def device(self) -> Any:
+        """Where it computes."""
+
+    def parameters(self) -> Iterable[Any]:
+        """Its weights."""
+
+
 class Translator(Protocol):
     """The part of `s2s_algo.decoding.translator.Translator` that serving needs."""
+
+    @property
+    def model(self) -> Model:
+        """What translates."""
 
     @property
     def source_vocabulary(self) -> Vocabulary:
@@ -107,14 +130,20 @@ class Decoder:
         translator: The loaded model.
         take: Returns the jobs that have come, after waiting for one if it is told so; ``None`` ends the work.
         watch: Told before each step, and when it is done.
+        count: Told after each step how many sentences were searched together.
     """
 
     def __init__(
-        self, translator: Translator, take: Callable[[bool], Sequence[Job] | None], watch: Callable[[bool], None]
+        self,
+        translator: Translator,
+        take: Callable[[bool], Sequence[Job] | None],
+        watch: Callable[[bool], None],
+        count: Callable[[int], None],
     ) -> None:
         self._translator = translator
         self._take = take
         self._watch = watch
+        self._count = count
         self._stream = translator.stream()
         self._jobs: set[Job] = set()  # those under way
         self._turns: deque[Job] = deque()  # those of them that have sentences left
@@ -141,7 +170,10 @@ class Decoder:
                 self._turns.extend(new)
                 self._end([job for job in self._jobs if job.is_dropped])
                 self._feed()
-                for ticket, outcome in self._step(self._stream):
+                outcomes = self._step(self._stream)
+                if searched := self._stream.running + len(outcomes):  # those that go on and those that are done
+                    self._count(searched)
+                for ticket, outcome in outcomes:
                     self._deliver(ticket, outcome)
         finally:
             for job in self._jobs:

@@ -7,24 +7,21 @@ module imports is as light as itself.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from gunicorn.errors import HaltServer
 
-from serve.settings import Settings
+from serve.metrics import forget_process, remove_folder
+from serve.settings import Settings, memory_disk
 
 _settings = Settings.from_environment(os.environ)
-_memory_disk = Path("/dev/shm")  # noqa: S108  the heartbeat file must not wait for a slow disk
 
-bind = (
-    f"[{_settings.address}]:{_settings.port}" if ":" in _settings.address else f"{_settings.address}:{_settings.port}"
-)
+bind = _settings.socket_address
 workers = _settings.workers
 worker_class = "serve.worker.ServingWorker"
 threads = _settings.threads
 preload_app = False
-worker_tmp_dir = str(_memory_disk) if os.access(_memory_disk, os.W_OK) else None
+worker_tmp_dir = memory_disk()  # for the heartbeat file
 
 # The heartbeat does not depend on requests or on loading; this long without it means that the process hangs.
 timeout = max(60, _settings.server_timeout)
@@ -42,7 +39,15 @@ control_socket_disable = True
 
 def child_exit(server: Any, worker: Any) -> None:
     """Ends the server, in the master, if a process ended because the model cannot be served."""
+    if _settings.metrics_folder is not None:
+        forget_process(_settings.metrics_folder, worker.pid)
     code = worker.failure_code.get()
     is_stopping = not server.LISTENERS
     if code and not is_stopping:
         raise HaltServer("the model cannot be served", code)
+
+
+def on_exit(server: Any) -> None:
+    """Tidies up, in the master, when all processes have ended."""
+    if _settings.metrics_folder is not None:
+        remove_folder(_settings.metrics_folder)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from s2s_algo.decoding.translation import Translation
 from serve.decoder import Decoder, Job, Request, Translator
+from serve.metrics import Metrics
 from serve.problems import (
     RETRY_AFTER_SECONDS,
     ClientGoneError,
@@ -42,6 +43,7 @@ class TranslationService:
         load: Loads the model; called once, in the decoding thread.
         max_waiting_tokens: Source tokens of all unanswered requests beyond which new ones are refused.
         max_waiting_requests: Unanswered requests beyond which new ones are refused.
+        metrics: Told what waits and what is searched.
         clock: Seconds that never jump.
     """
 
@@ -50,11 +52,13 @@ class TranslationService:
         load: Callable[[], Translator],
         max_waiting_tokens: int,
         max_waiting_requests: int,
+        metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
         self._max_waiting_tokens = max_waiting_tokens
         self._max_waiting_requests = max_waiting_requests
+        self._metrics = metrics
         self._clock = clock
         self._changed = threading.Condition()  # guards the five fields below
         self._translator: Translator | None = None  # set once it has proved to work, unset when it ceases to
@@ -162,8 +166,7 @@ class TranslationService:
                     f"are {self._max_waiting_requests} and {self._max_waiting_tokens}; send it again in "
                     f"{RETRY_AFTER_SECONDS} seconds, or add instances to the endpoint"
                 )
-            self._waiting_tokens += cost
-            self._waiting_requests += 1
+            self._add_waiting(1, cost)
             self._queue.append(job)
             self._changed.notify()
 
@@ -188,8 +191,12 @@ class TranslationService:
     def _dismiss(self, job: Job, cost: int) -> None:
         job.is_dropped = True
         with self._changed:
-            self._waiting_tokens -= cost
-            self._waiting_requests -= 1
+            self._add_waiting(-1, -cost)
+
+    def _add_waiting(self, requests: int, tokens: int) -> None:
+        self._waiting_requests += requests
+        self._waiting_tokens += tokens
+        self._metrics.wait(self._waiting_requests, self._waiting_tokens)
 
     # -- in the decoding thread ------------------------------------------------------------------------------------
 
@@ -198,13 +205,14 @@ class TranslationService:
         started = self._clock()
         try:
             translator = self._load()
-            decoder = Decoder(translator, self._take, self._watch)
+            decoder = Decoder(translator, self._take, self._watch, self._metrics.step)
             decoder.try_out()
         except Exception as error:
             on_load_failure(error)
             return
         with self._changed:
             self._translator = translator
+        self._metrics.ready(str(translator.model.device))
         logger.info("the model was loaded and tried out in %.1f seconds", self._clock() - started)
         on_ready()
         try:
@@ -232,5 +240,6 @@ class TranslationService:
     def _end(self) -> None:
         with self._changed:
             self._translator = None
+            self._metrics.not_ready()
             while self._queue:
                 self._queue.popleft().fail(NotReadyError("the server is shutting down; send the request again"))

@@ -6,14 +6,20 @@ Source: container contract 4.1, 4.3 and 4.6; decisions 38 and 39.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from s2s_algo.errors import ClientError
 from serve.media_types import Format
 
 MEBIBYTE = 1 << 20
+
+# Where prometheus_client finds, when it is imported, the folder in which several processes share their numbers: each
+# writes its own into files, and whichever is asked adds all up.
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 # A batch transform sends large parts of a file at once and waits for them for up to an hour; the platform bounds how
 # many it sends. Refusing such a part for its size or because others wait would only fail the job.
@@ -55,6 +61,7 @@ class Settings:
         deadline: Seconds a request may take, ``None`` for no limit.
         transform_concurrency: ``MaxConcurrentTransforms`` that is suggested to a batch transform.
         transform_payload_mb: ``MaxPayloadInMB`` that is suggested to a batch transform.
+        metrics_folder: Where several server processes share their numbers; ``None`` if there is only one.
     """
 
     address: str = "0.0.0.0"  # noqa: S104  a container's port is published by whoever runs it
@@ -74,6 +81,12 @@ class Settings:
     deadline: float | None = 55.0
     transform_concurrency: int = 1
     transform_payload_mb: int = _DEFAULT_TRANSFORM_MB
+    metrics_folder: Path | None = None
+
+    @property
+    def socket_address(self) -> str:
+        """Address and port, as gunicorn and people write them."""
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
     @property
     def max_waiting_requests(self) -> int:
@@ -84,6 +97,8 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Reads the variables that `docs/serving.md` lists; an empty variable counts as not set.
 
+        There is one more, which the command ``serve`` sets for several processes: the folder of their metrics.
+
         Raises:
             ClientError: Values outside what is allowed; names all of them.
         """
@@ -93,6 +108,7 @@ class Settings:
         body_mb = read.integer("SAGEMAKER_MAX_PAYLOAD_IN_MB", 0, 0, 1000)  # 0, as a job may say, is the default
         workers = read.integer("SAGEMAKER_MODEL_SERVER_WORKERS", default.workers, 1, 256)
         server_timeout = read.integer("SAGEMAKER_MODEL_SERVER_TIMEOUT", default.server_timeout, 1, 86_400)
+        folder = read.text(METRICS_FOLDER, "")
         deadline = 0.0 if batch else max(1.0, server_timeout - _ANSWER_SECONDS)
         settings = cls(
             address=read.text("S2S_BIND_ADDRESS", default.address),
@@ -118,11 +134,17 @@ class Settings:
             deadline=read.seconds("S2S_DEADLINE_SECONDS", deadline) or None,
             transform_concurrency=read.integer("SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", 0, 0, 1000) or workers,
             transform_payload_mb=body_mb or default.transform_payload_mb,
+            metrics_folder=Path(folder) if folder else None,
         )
         read.only("S2S_PRECISION", "float32")  # the variable of the faster precisions to come
         if read.problems:
             raise ClientError("; ".join(read.problems), where="environment")
         return settings
+
+
+def memory_disk(folder: str = "/dev/shm") -> str | None:  # noqa: S108
+    """Returns a folder whose files never wait for a slow disk, or ``None`` if there is none."""
+    return folder if os.access(folder, os.W_OK) else None
 
 
 class _Reader:

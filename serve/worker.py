@@ -18,8 +18,9 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from s2s_algo.errors import AlgorithmError, PlatformError, S2SError
 from serve.app import BODY_READ, serving_of
+from serve.decoder import Model, Translator
 from serve.service import TranslationService
-from serve.settings import Settings
+from serve.settings import MEBIBYTE, Settings
 from serve.socket_deadlines import READING, WRITING, SocketDeadlines, linger
 
 logger = logging.getLogger(__name__)
@@ -52,10 +53,42 @@ class FailureCode:
         return self._shared[0]
 
 
+def banner(translator: Translator, settings: Settings, threads: str) -> list[str]:
+    """What the log says about a server that is ready.
+
+    Args:
+        translator: The loaded model.
+        settings: The settings of the server.
+        threads: That compute, in each server process.
+    """
+    deadline = "no deadline" if settings.deadline is None else f"{settings.deadline:g} seconds"
+    return [
+        f"model: {_description(translator.model)}, vocabularies of {len(translator.source_vocabulary)} source and "
+        f"{len(translator.target_vocabulary)} target tokens, beam of {translator.options.beam_size}",
+        f"processes: {settings.workers}, each on {translator.model.device} with {threads} computing threads and "
+        f"{settings.threads} HTTP threads",
+        f"limits of a request: {settings.max_body_bytes // MEBIBYTE} MB, {settings.max_instances} instances of "
+        f"{settings.max_instance_tokens} tokens, {deadline}; of all that wait: {settings.max_waiting_requests} "
+        f"requests, {settings.max_waiting_tokens} source tokens",
+        f"ready at {settings.socket_address}" + (", for a batch transform" if settings.batch else ""),
+    ]
+
+
+def _description(model: Model) -> str:
+    parts = []
+    for name in ("encoder", "decoder"):
+        part = getattr(model.config, name)
+        kind = part.cell_type if part.type == "rnn" else part.type
+        parts.append(f"{kind} {name} with {part.num_layers} x {part.num_hidden} units")
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return f"{', '.join(parts)}, {parameters} parameters"
+
+
 class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """A gunicorn worker with a decoding thread."""
 
     wsgi: Any
+    age: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)  # in the master, before the fork
@@ -69,7 +102,14 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         super().load_wsgi()
         self._service = serving_of(self.wsgi).service
         self.wsgi = self._with_deadlines(self.wsgi)
-        self._service.start(on_ready=lambda: self.failure_code.set(0), on_load_failure=self._give_up)
+        self._service.start(on_ready=self._announce, on_load_failure=self._give_up)
+
+    def _announce(self) -> None:
+        self.failure_code.set(0)
+        is_first = self.age == 1  # of all server processes, replacements included
+        if is_first and self._service is not None:
+            for line in banner(self._service.translator, self._settings, os.environ.get("OMP_NUM_THREADS", "all")):
+                logger.info(line)
 
     def _give_up(self, error: Exception) -> None:
         if isinstance(error, S2SError):

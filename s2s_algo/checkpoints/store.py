@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import re
 import shutil
 from collections.abc import Collection, Mapping
@@ -79,6 +80,8 @@ class CheckpointStore:
     def require_space(self, size: int, copies: int) -> None:
         """Finds out before hours of work whether the disk has room for the checkpoints of a job.
 
+        What killed runs left half done makes room.
+
         Args:
             size: Bytes of one.
             copies: How many there will be at the same time, those that are there already included.
@@ -89,11 +92,12 @@ class CheckpointStore:
         missing = max(0, copies - len(self.stored())) * size
         with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
+            self._remove_leftovers()
             free = shutil.disk_usage(self.root).free
         if free < missing:
             raise PlatformError(
-                f"{copies} checkpoints of {size / 2**20:.0f} MiB need {missing / 2**20:.0f} MiB more, but only "
-                f"{free / 2**20:.0f} MiB are free. Free space, or keep fewer with cleanup_old_models.",
+                f"{copies} checkpoints of {size / 2**20:.0f} MiB need {math.ceil(missing / 2**20)} MiB more, but only "
+                f"{free // 2**20} MiB are free. Free space, or keep fewer with cleanup_old_models.",
                 where=str(self.root),
             )
 
@@ -155,6 +159,9 @@ class CheckpointStore:
             with writing(doomed):
                 shutil.rmtree(grave, ignore_errors=True)
                 doomed.rename(grave)
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
         for leftover in self.root.glob(f"checkpoint-*{TEMPORARY_SUFFIX}"):
             shutil.rmtree(leftover, ignore_errors=True)
 

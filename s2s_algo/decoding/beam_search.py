@@ -171,11 +171,11 @@ class BeamSearch:
     def enter(self, sentences: Sequence[Sentence]) -> None:
         """Takes sentences into the batch, at most as many as there are free places, and makes their first step."""
         found, entered = self._advance(self._start(sentences))
+        if self._running is not None and entered is not None:
+            entered = self._running.joined(entered)
+        # Only now: after an error none of the newcomers counts as one of the batch.
+        self._running = entered or self._running
         self._found += found
-        if self._running is None or entered is None:
-            self._running = self._running or entered
-        else:
-            self._running = self._running.joined(entered)
 
     @torch.inference_mode()
     def withdraw(self, unwanted: Callable[[Sentence], bool]) -> None:
@@ -197,10 +197,9 @@ class BeamSearch:
     @torch.inference_mode()
     def step(self) -> list[tuple[Sentence, list[Hypothesis]]]:
         """Makes one step with all sentences; returns those that are done, each with its best hypotheses, best first."""
-        found, self._found = self._found, []
-        if self._running is not None:
-            done, self._running = self._advance(self._running)
-            found += done
+        done, running = self._advance(self._running) if self._running is not None else ([], None)
+        # Only now: after an error they are still in the batch.
+        found, self._found, self._running = self._found + done, [], running
         return found
 
     def _advance(self, running: _Running) -> tuple[list[tuple[Sentence, list[Hypothesis]]], _Running | None]:

@@ -89,7 +89,8 @@ class Scheduler:
     """Drives the searches of one model; for one thread.
 
     When a step fails, for lack of memory or otherwise, its sentences are searched anew, half as many at a time, and so
-    on until the culprit is alone; the others get their answers.
+    on until the culprit is alone; the others get their answers. Of a lack of memory only a sentence is the culprit that
+    runs into it while nothing else is searched.
     """
 
     def __init__(self, model: Seq2Seq, bos_id: int, eos_id: int) -> None:
@@ -97,7 +98,8 @@ class Scheduler:
         self._bos_id, self._eos_id = bos_id, eos_id
         self._waiting: deque[_Waiting] = deque()
         self._batches: dict[tuple[Manner, int], BeamSearch] = {}  # none of them empty; the next in turn is the first
-        # Of a step that failed; while there are any, only they may enter, and so many to a batch.
+        # Of a step that failed; while there are any, only they may enter, and so many to a batch, or one if there is no
+        # batch.
         self._suspects: set[Sentence] = set()
         self._most_suspects = 0
 
@@ -124,8 +126,13 @@ class Scheduler:
         """Drops sentences wherever they are."""
         self._waiting = deque(waiting for waiting in self._waiting if not unwanted(waiting.sentence))
         self._suspects = {sentence for sentence in self._suspects if not unwanted(sentence)}
-        for search in self._batches.values():
-            search.withdraw(unwanted)
+        for key, search in list(self._batches.items()):
+            try:
+                search.withdraw(unwanted)
+            except Exception:
+                logger.warning("a withdrawal failed; who stays is searched anew", exc_info=True)
+                del self._batches[key]
+                self._search_anew(key[0], [sentence for sentence in search.sentences if not unwanted(sentence)])
         self._batches = {key: search for key, search in self._batches.items() if search.sentences}
 
     def step(self) -> list[Found]:
@@ -137,7 +144,9 @@ class Scheduler:
                 search.enter(newcomers)
             except Exception as error:
                 self._batches.pop(key, None)
-                return self._failed(key[0], [*search.sentences, *newcomers], error)
+                sentences = [*search.sentences, *newcomers]
+                del search  # the last reference to the tensors, but for the error's
+                return self._failed(key[0], sentences, error)
             self._batches[key] = search
         if not self._batches:
             return []
@@ -146,7 +155,9 @@ class Scheduler:
         try:
             done = search.step()
         except Exception as error:
-            return self._failed(key[0], list(search.sentences), error)
+            sentences = list(search.sentences)
+            del search
+            return self._failed(key[0], sentences, error)
         if search.sentences:
             self._batches[key] = search  # behind the others
         if self._waiting:
@@ -192,7 +203,7 @@ class Scheduler:
         manner, width = first.key
         own = self._batches.get(first.key)
         if self._suspects:
-            return self._most_suspects - (len(own.sentences) if own else 0)
+            return max(self._most_suspects - (len(own.sentences) if own else 0), 0 if self._batches else 1)
         rows = cells = 0
         for (other, other_width), search in self._batches.items():
             rows += len(search.sentences) * other.beam_size
@@ -208,13 +219,22 @@ class Scheduler:
             # Its frames hold the tensors of the failed attempt.
             traceback.clear_frames(error.__traceback__)
             free_device_memory()
-        if len(sentences) == 1:
+        elif len(sentences) > 1:
+            logger.warning("a step with %d sentences failed; they are searched anew", len(sentences), exc_info=error)
+        if len(sentences) > 1 or (out_of_memory and self._batches):
+            self._search_anew(manner, sentences)
+            return []
+        if out_of_memory:
             self._suspects.difference_update(sentences)
-            return [Found(sentences[0], error=error)]
-        self._suspects.update(sentences)
-        self._most_suspects = len(sentences) // 2
-        self._waiting.extendleft(_Waiting(sentence, manner) for sentence in reversed(sentences))
-        return []
+        else:
+            # The culprit is known, and the others need not be searched in small batches any longer.
+            self._suspects.clear()
+        return [Found(sentences[0], error=error)]
+
+    def _search_anew(self, manner: Manner, suspects: Sequence[Sentence]) -> None:
+        self._suspects.update(suspects)
+        self._most_suspects = len(suspects) // 2
+        self._waiting.extendleft(_Waiting(sentence, manner) for sentence in reversed(suspects))
 
 
 def sentences_at_once(beam_size: int, width: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -34,14 +36,24 @@ class RecurrentEncoder(nn.Module):
             length: int64 [B], at least 1.
         """
         reverse = _reversal(length, embedded.shape[1])
-        ahead, _ = self.forward_layer(embedded)
-        back, _ = self.backward_layer(_permute(embedded, reverse))
-        states = torch.cat([ahead, _permute(back, reverse)], dim=-1)
-        for number, layer in enumerate(self.upper_layers, start=2):
-            output, _ = layer(states)
-            residual = self.config.residual and number >= self.config.first_residual_layer
-            states = output + states if residual else output
+        with _never_float16(embedded.device):
+            ahead, _ = self.forward_layer(embedded)
+            back, _ = self.backward_layer(_permute(embedded, reverse))
+            states = torch.cat([ahead, _permute(back, reverse)], dim=-1)
+            for number, layer in enumerate(self.upper_layers, start=2):
+                output, _ = layer(states)
+                residual = self.config.residual and number >= self.config.first_residual_layer
+                states = output + states if residual else output
         return EncodedSource(states, length)
+
+
+def _never_float16(device: torch.device) -> AbstractContextManager[object]:
+    """Encloses recurrent layers, which stay in float32 on GPUs.
+
+    Under autocast torch hands them to cuDNN in float16, also where bfloat16 is asked for. In float16 the gradients of
+    single tokens of a large batch are 0, unless the loss is scaled.
+    """
+    return torch.autocast("cuda", enabled=False) if device.type == "cuda" else nullcontext()
 
 
 def _reversal(length: Tensor, size: int) -> Tensor:

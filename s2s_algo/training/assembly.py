@@ -175,6 +175,7 @@ def assemble(
             "train channel": train_digest,
             "validation channel": validation_digest,
         },
+        defaults=Hyperparameters().model_dump(mode="json"),
     )
     state = TrainState()
     if workers.is_leader:

@@ -149,7 +149,9 @@ def _identity(artifact: Artifact, values: Mapping[str, Any], model: Path, checkp
         "target vocabulary": artifact.target_vocabulary.digest(),
     }
     with _of_this_version(checkpoint):
-        identity = JobIdentity(hyperparameters, {**values["identity"]["data"], **vocabularies})
+        # A hyperparameter that a checkpoint does not have yet cannot tell it from another job's.
+        data = {**values["identity"]["data"], **vocabularies}
+        identity = JobIdentity(hyperparameters, data, defaults=hyperparameters)
     _require_same_job(identity, values, model, checkpoint)
     return identity
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from s2s_algo.checkpoints.store import Snapshot
@@ -39,14 +39,20 @@ class JobIdentity:
     Attributes:
         hyperparameters: All of them, as JSON values.
         data: Digests of the vocabularies and sizes of the corpora, by what they are of.
+        defaults: The values of those that a checkpoint does not have, since they were added after it was made.
     """
 
     hyperparameters: Mapping[str, Any]
     data: Mapping[str, str | int]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {"hyperparameters": dict(self.hyperparameters), "data": dict(self.data)}
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """What differs from an identity read from a checkpoint, in words."""
-        before = other["hyperparameters"]
+        before = {**self.defaults, **other["hyperparameters"]}
         changed = [
             f"{name} was {before.get(name)!r} and is {value!r}"
             for name, value in self.hyperparameters.items()
@@ -71,7 +77,7 @@ def take_snapshot(
     # (4) Counters, which are also the position in the data and, with the seed, the source of all random numbers.
     values["state"] = state.to_json()
     # (5) Whose checkpoint it is.
-    values["identity"] = asdict(identity)
+    values["identity"] = identity.to_json()
     return Snapshot(weights, training, values)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,49 +86,49 @@ class TrainingJob:
     reporter: Reporter
 
 
-def train(job: TrainingJob, state: TrainState) -> None:
+def train(job: TrainingJob, state: TrainState, interruptible: AbstractContextManager[object] | None = None) -> None:
     """Trains until a limit is reached, a signal comes or the loss is not finite any more.
 
     Args:
         job: The parts.
         state: Where to begin; holds at every time where the job stands.
+        interruptible: Entered while nothing can be lost yet; there, ``StopRequested`` may come from anywhere.
 
     Raises:
         StopRequested: After a checkpoint from which the job can go on, if there was an update.
         ClientError: The loss is not finite, or the largest batch does not fit in memory.
     """
     logger.info("Training started.")
-    try_largest_batch(job)
     job.reporter.started(state)
-    bar = terminal_bar(state) if job.workers.is_leader else None
-    progress = Progress(state, job.stopping, job.shown_metric, bar=bar)
-    if state.evaluated_updates < state.updates and job.checkpoints.is_due(state):
-        checkpoint(job, state, progress)  # it was about to be made when the job was stopped
-    plan: list[PlannedBatch] = []
-    planned_epoch = None
-    reason = job.stopping.reason(state)
     try:
-        while reason is None:
-            if planned_epoch != state.epoch:
-                plan, planned_epoch = job.train_data.plan(state.epoch), state.epoch
-            job.check_stop()
-            totals = update(job, state, plan[state.position])
-            if state.position == len(plan):
-                state.epoch, state.position = state.epoch + 1, 0
-            progress.updated(state, totals.tokens, len(plan))
-            job.reporter.updated(state, totals)
-            if job.checkpoints.is_due(state):
-                checkpoint(job, state, progress)
+        with interruptible or contextlib.nullcontext():
+            try_largest_batch(job)
+        bar = terminal_bar(state) if job.workers.is_leader else None
+        with contextlib.closing(Progress(state, job.stopping, job.shown_metric, bar=bar)) as progress:
+            if state.evaluated_updates < state.updates and job.checkpoints.is_due(state):
+                checkpoint(job, state, progress)  # it was about to be made when the job was stopped
+            plan: list[PlannedBatch] = []
+            planned_epoch = None
             reason = job.stopping.reason(state)
-        if state.evaluated_updates < state.updates:
-            checkpoint(job, state, progress)
+            while reason is None:
+                if planned_epoch != state.epoch:
+                    plan, planned_epoch = job.train_data.plan(state.epoch), state.epoch
+                job.check_stop()
+                totals = update(job, state, plan[state.position])
+                if state.position == len(plan):
+                    state.epoch, state.position = state.epoch + 1, 0
+                progress.updated(state, totals.tokens, len(plan))
+                job.reporter.updated(state, totals)
+                if job.checkpoints.is_due(state):
+                    checkpoint(job, state, progress)
+                reason = job.stopping.reason(state)
+            if state.evaluated_updates < state.updates:
+                checkpoint(job, state, progress)
     except StopRequested:
         if state.updates != state.saved_updates:
             save(job, state)
         job.reporter.finished(state, "Stopped by a signal.")
         raise
-    finally:
-        progress.close()
     logger.info("%s", reason)
     logger.info(
         "Training finished. Best checkpoint: %d. Best validation %s: %.6f",
@@ -275,7 +276,7 @@ def try_largest_batch(job: TrainingJob) -> None:
             ) from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def _fitting(job: TrainingJob, planned: PlannedBatch) -> Iterator[None]:
     try:
         yield

@@ -6,6 +6,7 @@ It reverses sentences. Some tokens make it slow or ill; environment variables do
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from flask import Flask
@@ -28,6 +29,9 @@ class StubTranslator:
     def __init__(self) -> None:
         self.source_vocabulary = self.target_vocabulary = VOCABULARY
         self.options = SearchOptions()
+        shape = SimpleNamespace(type="rnn", cell_type="lstm", num_layers=1, num_hidden=8)
+        config = SimpleNamespace(encoder=shape, decoder=shape)
+        self.model = SimpleNamespace(device="cpu", config=config, parameters=list)
         self.is_broken = False
 
     def stream(self):
@@ -69,6 +73,10 @@ class StubStream:
     @property
     def waiting(self) -> int:
         return len(self.submitted)
+
+    @property
+    def running(self) -> int:
+        return 0
 
     def submit(self, source, options) -> object:
         ticket = object()

@@ -1,18 +1,17 @@
-"""Several training processes on one machine learn what one would, and fail and stop as one would.
+"""Several training processes on one machine learn what one would, and fail as one would.
 
-tests/unit/training/test_together.py compares more of what they learn.
+tests/unit/training/test_together.py compares more of what they learn; test_stopping.py stops them.
 """
 
 import json
 import math
 import os
 import signal
-import time
 
 import pytest
 
 from s2s_algo.decoding.translator import Translator
-from tests.contract.train.jobs import TINY, OptMl, digest, framed, random_pairs
+from tests.contract.train.jobs import TINY, OptMl, framed, random_pairs
 
 UPDATES = 50
 
@@ -116,45 +115,3 @@ def test_a_mistake_of_the_user_is_told_as_by_one_process(jobs, tmp_path):
         failures.append(job.failure)
     assert failures[0] == failures[1]
     assert failures[1].startswith("ClientError: train channel, file more.rec, record 2: target id 99 is outside")
-
-
-def test_a_stop_leaves_a_model_that_translates(jobs, tmp_path):
-    opt_ml = OptMl.ready(tmp_path / "ml", {**ENDLESS, "checkpoint_frequency_num_batches": "1000000"})
-    opt_ml.checkpoints.mkdir()
-    job = jobs.start(opt_ml)
-    job.wait_for(r"Epoch\[\d+\] Batch")
-    job.terminate()
-    job.terminate()
-    ended = job.wait()
-    assert ended.exit_code == 0, ended.log
-    assert ended.stop_seconds < 10
-    ((updates),) = ended.found(r"Stopped by a signal after (\d+) updates\.")
-    assert opt_ml.checkpoint_names() == [f"checkpoint-{int(updates):09}"]
-    assert Translator.load(opt_ml.model).translate([[4, 5]])
-    assert not opt_ml.failure.exists()
-    assert not list(opt_ml.scratch.iterdir())
-    # Stopped again while it starts, it exports the same model.
-    before = digest(opt_ml.model / "model.safetensors")
-    (opt_ml.model / "model.safetensors").unlink()
-    again = jobs.start(opt_ml)
-    again.wait_for("Training with 2 processes")
-    again.terminate()
-    ended = again.wait()
-    assert ended.exit_code == 0, ended.log
-    assert digest(opt_ml.model / "model.safetensors") == before
-
-
-@pytest.mark.parametrize("seconds", [0, 1.5])
-def test_a_stop_before_the_first_update_leaves_no_model(jobs, tmp_path, seconds):
-    opt_ml = OptMl.ready(tmp_path / "ml", ENDLESS)
-    opt_ml.put("train/train.rec", 200 * framed(random_pairs(400, seed=1)))
-    job = jobs.start(opt_ml)
-    job.wait_for("Training with 2 processes")
-    time.sleep(seconds)
-    job.terminate()
-    ended = job.wait()
-    assert ended.exit_code == 0, ended.log
-    assert ended.stop_seconds < 20
-    assert ended.messages.count("Stopped by a signal before the first update: there is no model to save.") == 1
-    assert opt_ml.files() == set()
-    assert not list(opt_ml.scratch.iterdir())

@@ -1,5 +1,9 @@
-"""SIGTERM at any time: the job ends in seconds with exit code 0, and keeps what it has learnt."""
+"""SIGTERM at any time: the job ends in seconds with exit code 0, and keeps what it has learnt.
 
+``pytest -s`` shows how long each kind of work makes the signal wait.
+"""
+
+import contextlib
 import json
 import os
 import re
@@ -7,19 +11,38 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from s2s_algo.checkpoints.artifact import FILES, METRICS_FILE
+from s2s_algo.checkpoints.atomic import TEMPORARY_SUFFIX
+from s2s_algo.checkpoints.store import CheckpointStore
 from s2s_algo.decoding.translator import Translator
-from tests.contract.train.jobs import TINY, framed, random_pairs
+from tests.contract.train.jobs import digest, framed, random_pairs
+from tests.contract.train.phases import ENDLESS, PHASES, WIDE
 
 # The platform kills the container after 120 seconds; a job of milliseconds per update must need far less.
 SECONDS = 10
 
 NOTHING = "Stopped by a signal before the first update: there is no model to save."
 
-ENDLESS = {**TINY, "checkpoint_threshold": "1000000"}
+
+@pytest.fixture(scope="module")
+def waits() -> Iterator[dict[tuple[str, int], float]]:
+    """Seconds from the signal to the end, by what the job was about and by its processes.
+
+    No number is smaller than the time until the second signal is sent.
+    """
+    measured: dict[tuple[str, int], float] = {}
+    yield measured
+    print("\n\nseconds from SIGTERM to the end\n\nphase                     1 process  2 processes")
+    for name in dict.fromkeys(name for name, _ in measured):
+        one, two = (f"{measured[name, count]:.2f}" if (name, count) in measured else "-" for count in (1, 2))
+        print(f"{name:24} {one:>10} {two:>12}")
+    for (name, count), longest in sorted(measured.items(), key=lambda item: item[1])[-1:]:
+        print(f"longest: {longest:.2f}, {name}, processes: {count}")
 
 
 def assert_stopped(job):
@@ -29,6 +52,16 @@ def assert_stopped(job):
     assert "Exception ignored" not in job.log
     assert not list(job.opt_ml.scratch.iterdir())
     assert not job.opt_ml.failure.exists()
+
+
+def assert_whole(opt_ml):
+    """Nothing is half written: each checkpoint can be loaded, and there is all of a model or nothing."""
+    checkpoints = CheckpointStore(opt_ml.checkpoints)
+    for updates in checkpoints.stored():
+        checkpoints.load(updates)
+    assert {path.name for path in opt_ml.model.iterdir()} in (set(), {*FILES, METRICS_FILE})
+    temporary = {name for name in opt_ml.files() if name.endswith(TEMPORARY_SUFFIX)}
+    assert temporary <= {"checkpoints/lock.sagemaker-ignore"}
 
 
 def assert_translates(opt_ml):
@@ -41,42 +74,72 @@ def updates_of(job):
     return int(updates)
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        # Long before, during and after the import of torch.
-        pytest.param("Docker entrypoint called", id="checking"),
-        pytest.param("Final configuration", id="importing"),
-        pytest.param("Training on ", id="loading"),
-    ],
-)
-def test_a_stop_before_training_leaves_no_model(jobs, opt_ml, moment):
-    # So many pairs that they take a while to read.
-    opt_ml.put("train/train.rec", 100 * framed(random_pairs(200, seed=1)))
-    job = jobs.start_cold(opt_ml)
-    job.wait_for(moment)
+def send_twice(job):
     job.terminate()
+    time.sleep(0.05)
+    with contextlib.suppress(ProcessLookupError):  # it has ended
+        job.terminate()
+
+
+@pytest.mark.parametrize(
+    ("name", "processes"), [(name, count) for name, phase in PHASES.items() for count in phase.processes]
+)
+def test_a_stop_at_any_time_keeps_what_was_learnt(jobs, opt_ml, waits, name, processes):
+    phase = PHASES[name]
+    opt_ml.configure("hyperparameters.json", {**ENDLESS, **phase.hyperparameters, "processes": str(processes)})
+    opt_ml.put("train/train.rec", phase.train * framed(random_pairs(40, seed=1)))
+    opt_ml.put("validation/val.rec", phase.validation * framed(random_pairs(12, seed=2)))
+    if phase.words:
+        opt_ml.put_vocabularies(phase.words)
+    opt_ml.checkpoints.mkdir()
+    job = jobs.start_cold(opt_ml) if phase.cold and processes == 1 else jobs.start(opt_ml)
+    with phase.reach(job, processes):
+        job.terminate()
+    send_twice(job)
     ended = job.wait()
     assert_stopped(ended)
-    assert NOTHING in ended.messages
-    assert "Training started." not in ended.messages
-    assert opt_ml.files() == set()
+    assert re.search(phase.proof, ended.log)
+    assert not re.search(phase.excluded, ended.log)
+    assert ended.messages.count(NOTHING) == (not phase.learnt)
+    if phase.learnt:
+        assert_translates(opt_ml)
+        assert CheckpointStore(opt_ml.checkpoints).newest()
+    else:
+        assert opt_ml.files() <= {"checkpoints/lock.sagemaker-ignore"}
+    assert_whole(opt_ml)
+    waits[name, processes] = ended.stop_seconds
 
 
-@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
-def test_a_stop_during_updates_leaves_a_model_that_translates(jobs, opt_ml, twice):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_resumed_job_that_is_stopped_in_its_trial_leaves_the_model_it_had(jobs, opt_ml, waits, processes):
+    opt_ml.configure("hyperparameters.json", {**ENDLESS, **WIDE, "max_num_batches": "1"})
+    opt_ml.checkpoints.mkdir()
+    assert jobs.run(opt_ml).exit_code == 0
+    before = digest(opt_ml.model / "model.safetensors")
+    (opt_ml.model / "model.safetensors").unlink()
+    opt_ml.configure("hyperparameters.json", {**ENDLESS, **WIDE, "processes": str(processes)})
+    job = jobs.start(opt_ml)
+    job.wait_for(r"Training started\.")
+    send_twice(job)
+    ended = job.wait()
+    assert_stopped(ended)
+    assert updates_of(ended) == 1
+    assert digest(opt_ml.model / "model.safetensors") == before
+    assert_whole(opt_ml)
+    waits["trial of a resumed job", processes] = ended.stop_seconds
+
+
+def test_a_stop_without_a_checkpoint_folder_leaves_the_model_alone(jobs, opt_ml):
     opt_ml.configure("hyperparameters.json", {**ENDLESS, "checkpoint_frequency_num_batches": "1000000"})
     job = jobs.start(opt_ml)
     job.wait_for(r"Epoch\[\d+\] Batch")
     job.terminate()
-    if twice:
-        job.terminate()
     ended = job.wait()
     assert_stopped(ended)
-    assert updates_of(ended) >= 50
     assert f"The model is in {opt_ml.model}" in ended.messages
     training = json.loads((opt_ml.model / "config.json").read_text())["training"]
     assert (training["updates"], training["best_checkpoint"]) == (updates_of(ended), 0)
+    assert {name.split("/")[0] for name in opt_ml.files()} == {"model"}
     assert_translates(opt_ml)
 
 
@@ -92,38 +155,7 @@ def test_a_stop_after_checkpoints_leaves_the_best_of_them(jobs, opt_ml):
     assert_translates(opt_ml)
 
 
-@pytest.mark.parametrize("work", ["validation", "BLEU"])
-def test_a_stop_during_an_evaluation_does_not_wait_for_its_end(jobs, opt_ml, work):
-    evaluation = {"checkpoint_frequency_num_batches": "50", "bleu_sample_size": "-1", "beam_size": "15"}
-    opt_ml.configure("hyperparameters.json", {**ENDLESS, **evaluation})
-    opt_ml.put("validation/val.rec", 100 * framed(random_pairs(60, seed=2)))
-    job = jobs.start(opt_ml)
-    # The line about 50 updates is the last one before validation, of which most is BLEU.
-    job.wait_for(r"Epoch\[\d+\] Batch")
-    if work == "BLEU":
-        time.sleep(2)
-    job.terminate()
-    ended = job.wait()
-    assert_stopped(ended)
-    assert updates_of(ended) == 50
-    assert not re.search(r"Checkpoint \[1\]", ended.log)
-    assert_translates(opt_ml)
-
-
-def test_a_stop_before_the_first_update_leaves_no_model(jobs, opt_ml):
-    # A batch whose trial takes longer than a signal.
-    wide = {"rnn_num_hidden": "512", "batch_size": "32", "bucketing_enabled": "false", "max_seq_len_target": "40"}
-    opt_ml.configure("hyperparameters.json", {**ENDLESS, **wide})
-    job = jobs.start(opt_ml)
-    job.wait_for(r"Training started\.")
-    job.terminate()
-    ended = job.wait()
-    assert_stopped(ended)
-    assert NOTHING in ended.messages
-    assert opt_ml.files() == set()
-
-
-def test_a_job_of_defaults_makes_updates_and_can_be_stopped(jobs, opt_ml):
+def test_a_job_of_defaults_makes_updates_and_can_be_stopped(jobs, opt_ml, waits):
     opt_ml.configure("hyperparameters.json", {})
     opt_ml.put("train/train.rec", framed(random_pairs(1, seed=1, longest=1)))
     # No line tells of the first updates, so the job is given more and more time for them.
@@ -140,6 +172,7 @@ def test_a_job_of_defaults_makes_updates_and_can_be_stopped(jobs, opt_ml):
     values = json.loads((opt_ml.model / "config.json").read_text())["training"]["hyperparameters"]
     assert (values["rnn_num_hidden"], values["learning_rate"], values["batch_size"]) == (1024, 0.0003, 64)
     assert_translates(opt_ml)
+    waits["update, default sizes", 1] = ended.stop_seconds
 
 
 def test_process_1_of_a_container_obeys_the_signal_too(opt_ml, tmp_path):

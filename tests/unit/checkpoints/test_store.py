@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import stat
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -229,6 +230,34 @@ def test_a_full_disk_leaves_the_checkpoints_before_untouched(store, monkeypatch)
         )
     assert sorted(path.name for path in store.root.iterdir()) == ["checkpoint-000000001", "checkpoint-000000002"]
     assert_is(store.load(2), 2)
+
+
+def leave_free(monkeypatch, size):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=size))
+
+
+@pytest.mark.parametrize(("stored", "missing"), [((), 4), ((1,), 3), ((1, 2, 3), 1), ((1, 2, 3, 4, 5), 0)])
+def test_the_disk_must_have_room_for_the_checkpoints_that_are_not_there_yet(store, monkeypatch, stored, missing):
+    filled(store, *stored)
+    leave_free(monkeypatch, missing * 2**20)
+    store.require_space(2**20, copies=4)
+    if missing:
+        leave_free(monkeypatch, missing * 2**20 - 1)
+        with pytest.raises(PlatformError) as caught:
+            store.require_space(2**20, copies=4)
+        assert str(caught.value) == (
+            f"{store.root}: 4 checkpoints of 1 MiB need {missing} MiB more, but only {missing - 1} MiB are free. Free "
+            "space, or keep fewer with cleanup_old_models."
+        )
+
+
+def test_a_half_written_checkpoint_of_a_killed_run_makes_room_for_the_next(store, monkeypatch):
+    filled(store, 1)
+    half = store.root / "checkpoint-000000002.sagemaker-ignore"
+    half.mkdir()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0 if half.exists() else 3 * 2**20))
+    store.require_space(2**20, copies=4)
+    assert store.stored() == [1]
 
 
 @pytest.mark.parametrize("kept", [[4, 5], [1, 4, 5], [3], [1, 2, 3, 4, 5]], ids=str)

@@ -108,6 +108,22 @@ def test_what_a_process_says_is_the_reason_whoever_else_was_lost(run, platform, 
     assert run(failing(rank1=(code, 5), **other)) == (code, "ClientError: it is wrong")
 
 
+def test_blanks_are_no_words(run, platform):
+    failure_file(platform.scratch, 0).write_text(" " * 4096)
+    failure_file(platform.scratch, 1).write_text(" " * 4096)
+    assert run(failing(rank0=3, rank1=-9)) == (
+        3,
+        f"InternalServerError: training process 1 on host algo-1 {KILLED}{AGAIN}",
+    )
+
+
+def test_words_that_cannot_be_passed_on_still_decide_the_exit_code(run, platform):
+    platform.paths.base.mkdir()
+    platform.paths.failure.parent.write_text("a file in the way")
+    failure_file(platform.scratch, 1).write_text("ClientError: it is wrong")
+    assert run(failing(rank1=2)) == (2, None)
+
+
 def test_on_another_host_the_local_number_of_a_process_finds_its_words(run, platform):
     failure_file(platform.scratch, 1).write_text("ClientError: here")
     assert run(failing(rank2=3, rank3=2), SECOND) == (2, "ClientError: here")

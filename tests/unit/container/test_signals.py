@@ -57,6 +57,31 @@ def test_a_deferred_signal_waits_for_the_next_check(stop):
             stop.check()
 
 
+def test_inside_an_interruptible_part_alone_a_signal_raises_at_once(stop):
+    with stop.interruptible():
+        pass
+    send()
+    with pytest.raises(StopRequested):
+        stop.check()
+
+
+def test_a_signal_interrupts_an_interruptible_part(stop):
+    with pytest.raises(StopRequested), stop.interruptible():
+        send()
+
+
+def test_an_interruptible_part_is_not_begun_after_a_signal(stop):
+    send()
+    with pytest.raises(StopRequested), stop.interruptible():
+        pytest.fail("begun")
+
+
+def test_an_error_in_an_interruptible_part_ends_it(stop):
+    with pytest.raises(ZeroDivisionError), stop.interruptible():
+        raise ZeroDivisionError
+    send()
+
+
 def test_a_second_signal_does_not_disturb_the_end(stop):
     stop.interrupt()
     with pytest.raises(StopRequested):
@@ -113,5 +138,16 @@ def test_until_there_is_something_to_lose_a_signal_ends_it(stop_file, tmp_path):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert not (tmp_path / "training").exists()
     stop_file.defer()
+    assert (tmp_path / "training").exists()
+    send()
+
+
+@pytest.mark.parametrize("error", [None, ZeroDivisionError], ids=str)
+def test_an_interruptible_part_is_what_comes_before_there_is_something_to_lose(stop_file, tmp_path, error):
+    with contextlib.suppress(ZeroDivisionError), stop_file.interruptible():
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert not (tmp_path / "training").exists()
+        if error:
+            raise error
     assert (tmp_path / "training").exists()
     send()

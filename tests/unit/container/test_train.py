@@ -63,6 +63,35 @@ def test_every_error_has_its_exit_code_and_its_family_in_the_failure_file(run, e
     assert failure.startswith(begin)
 
 
+def test_a_failure_file_that_cannot_be_removed_ends_no_job(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    monkeypatch.setattr(train, "configure_logging", lambda: None)
+    monkeypatch.setattr(train, "_train", lambda paths, stop: 0)
+    (tmp_path / "output" / "failure").mkdir(parents=True)
+    assert train.run(StopSignal()) == 0
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_signal_that_came_before_spares_a_new_job_the_import_of_torch(tmp_path, monkeypatch, begun):
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    monkeypatch.setattr(train, "configure_logging", lambda: None)
+    configuration = SimpleNamespace(
+        hyperparameters=SimpleNamespace(processes=1),
+        resources=Resources("algo-1", ("algo-1",)),
+        checkpoints=tmp_path / "checkpoints",
+    )
+    if begun:
+        (tmp_path / "checkpoints" / "checkpoint-000000001").mkdir(parents=True)
+    done = []
+    monkeypatch.setattr(train, "read_configuration", lambda paths: configuration)
+    monkeypatch.setattr(train, "local_gpus", lambda: done.append("imported") or 0)
+    monkeypatch.setattr(train, "work", lambda *_, **__: done.append("worked"))
+    stop = StopSignal()
+    stop._handle(signal.SIGTERM, None)
+    assert train.run(stop) == 0
+    assert done == (["imported", "worked"] if begun else [])
+
+
 def test_a_signal_while_a_failure_is_reported_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
     monkeypatch.setattr(train, "configure_logging", lambda: None)

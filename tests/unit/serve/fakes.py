@@ -2,6 +2,7 @@
 
 import io
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class FakeTranslator:
     def __init__(self):
         self.source_vocabulary = self.target_vocabulary = VOCABULARY
         self.options = SearchOptions(beam_size=3)
+        self.model = SimpleNamespace(device="cpu")
         self.calls = []
         self.options_of_calls = []
         self.gate = threading.Event()
@@ -59,6 +61,10 @@ class FakeStream:
     @property
     def waiting(self):
         return len(self.submitted)
+
+    @property
+    def running(self):
+        return 0
 
     def submit(self, source, options):
         ticket = object()

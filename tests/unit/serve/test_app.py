@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 import threading
 import time
 
@@ -149,7 +150,7 @@ def test_an_unknown_path_is_404_with_the_routes(client):
     assert error_of(response) == {
         "code": "not_found",
         "message": "there is nothing at '/nothing'; the routes are GET /ping, GET /execution-parameters, "
-        "POST /invocations and POST /endpoints/{name}/invocations",
+        "GET /metrics, POST /invocations and POST /endpoints/{name}/invocations",
         "location": None,
     }
 
@@ -237,29 +238,74 @@ def test_a_request_that_was_cut_off_for_its_slowness_is_408(client):
 # -- the log
 
 
-def test_every_request_has_a_line_in_the_log_with_its_id(client, caplog):
-    with caplog.at_level(logging.INFO):
-        response = client.post("/invocations", data=BODY, content_type=JSON)
+def line_of(caplog):
+    """The pairs of the last line, of which nothing is left over."""
     line = caplog.records[-1].getMessage()
-    assert line.startswith("POST /invocations 200 ")
-    assert line.endswith(f"id={response.headers['X-Request-Id']} instances=1 tokens=2")
+    pairs = re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|[^\s"=]*)(?: |$)', line)
+    assert " ".join(f"{key}={value}" for key, value in pairs) == line
+    return {key: json.loads(value) if value.startswith('"') else value for key, value in pairs}
 
 
-def test_the_line_of_an_error_says_what_was_wrong(client, caplog):
+def test_every_request_has_a_line_of_pairs_in_the_log(client, caplog):
+    with caplog.at_level(logging.INFO):
+        response = client.post("/invocations", data=BODIES[JSON], content_type=JSON)
+    line = line_of(caplog)
+    assert 0 < float(line.pop("ms")) < 5000
+    assert line == {
+        "method": "POST",
+        "path": "/invocations",
+        "status": "200",
+        "id": response.headers["X-Request-Id"],
+        "instances": "3",
+        "tokens": "3",
+        "target_tokens": "3",
+        "code": "ok",
+    }
+
+
+def test_only_the_best_translations_count_as_target_tokens(client, caplog):
+    body = {"instances": [{"data": "a b", "configuration": {"n_best": 3}}]}
+    with caplog.at_level(logging.INFO):
+        assert client.post("/invocations", json=body).status_code == 200
+    assert line_of(caplog)["target_tokens"] == "2"
+
+
+def test_the_line_of_an_error_has_the_same_pairs_and_says_what_was_wrong(client, caplog):
     with caplog.at_level(logging.INFO):
         client.post("/invocations", data=b'{"instances": [7]}', content_type=JSON)
-    assert "bad_request: instance 1: the instance is a number; it must be an object" in caplog.records[-1].getMessage()
+        line = line_of(caplog)
+        client.post("/invocations", data=BODY, content_type=JSON)
+    assert (line["status"], line["code"]) == ("400", "bad_request")
+    assert line.pop("message").startswith("instance 1: the instance is a number; it must be an object")
+    assert list(line) == list(line_of(caplog))
 
 
-def test_a_path_cannot_forge_lines_of_the_log(client, caplog):
+def test_nothing_of_a_request_can_forge_pairs_or_lines_of_the_log(client, caplog):
+    forged = 'x" status=200\n[forged]\r\x85\u2028\x00'
+    instance = {"data": "a", "configuration": {forged: 1}}
+    requests = [
+        {"path": "/x%0a[forged]%0d\x00%ff%20code=ok"},
+        {"path": "/invocations", "method": "PO ST"},
+        {"path": "/invocations", "method": "POST", "json": {"instances": [instance]}},
+        {"path": "/invocations", "method": "POST", "data": BODY, "content_type": 'x"; status=200'},
+        {"path": "/ping", "method": "PUT", "headers": {"X-Request-Id": 'a" code=ok b='}},
+    ]
+    for request in requests:
+        with caplog.at_level(logging.INFO):
+            response = client.open(**request)
+        assert response.status_code >= 400
+        line = line_of(caplog)
+        assert line["status"] == str(response.status_code)
+        assert line["code"] == error_of(response)["code"]
+        assert caplog.records[-1].getMessage().isprintable()
+        assert caplog.records[-1].getMessage().isascii()
+    assert line["id"] == 'a" code=ok b='
+
+
+@pytest.mark.parametrize("path", ["/ping", "/metrics"])
+def test_what_is_asked_again_and_again_does_not_fill_the_log(client, caplog, path):
     with caplog.at_level(logging.INFO):
-        client.get("/x%0a[forged]%0d\x00%ff")
-    assert all(character not in caplog.records[-1].getMessage() for character in "\n\r\x00")
-
-
-def test_health_checks_do_not_fill_the_log(client, caplog):
-    with caplog.at_level(logging.INFO):
-        client.get("/ping")
+        assert client.get(path).status_code == 200
     assert caplog.records == []
 
 
@@ -267,4 +313,38 @@ def test_a_health_check_that_fails_leaves_its_reason_in_the_log(caplog):
     client = create_app(FakeTranslator, Settings()).test_client()  # whose service was never started
     with caplog.at_level(logging.INFO):
         client.get("/ping")
-    assert caplog.records[-1].getMessage().endswith("not_ready: the model is still being loaded")
+    line = line_of(caplog)
+    assert (line["code"], line["message"]) == ("not_ready", "the model is still being loaded")
+
+
+# -- the id of a request
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"X-Request-Id": "a"}, "a"),
+        ({"X-Amzn-RequestId": "8b2e-41"}, "8b2e-41"),
+        ({"X-Amzn-RequestId": "theirs", "X-Request-Id": "other"}, "theirs"),
+        ({"X-Amzn-RequestId": "tabs\tinside", "X-Request-Id": "other"}, "other"),
+        ({"X-Request-Id": "x" * 128}, "x" * 128),
+        ({"X-Request-Id": 'with "quotes" and = signs'}, 'with "quotes" and = signs'),
+    ],
+)
+def test_the_id_that_a_client_gives_is_answered_and_logged(client, caplog, headers, expected):
+    with caplog.at_level(logging.INFO):
+        response = client.post("/invocations", data=BODY, content_type=JSON, headers=headers)
+    assert response.headers["X-Request-Id"] == line_of(caplog)["id"] == expected
+
+
+@pytest.mark.parametrize("id_", ["", "x" * 129, "a\nSet-Cookie: b", "a\r", "a\x00", "a\x7f", "Zürich", "a\u2028"])
+def test_an_id_that_is_long_or_unprintable_is_replaced_by_ours(client, caplog, id_):
+    with caplog.at_level(logging.INFO):
+        environment = {"HTTP_X_REQUEST_ID": id_}
+        response = client.post("/invocations", data=BODY, content_type=JSON, environ_overrides=environment)
+    assert re.fullmatch("[0-9a-f]{16}", response.headers["X-Request-Id"])
+    assert line_of(caplog)["id"] == response.headers["X-Request-Id"]
+
+
+def test_ids_of_ours_differ(client):
+    assert len({client.get("/ping").headers["X-Request-Id"] for _ in range(20)}) == 20

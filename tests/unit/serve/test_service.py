@@ -8,6 +8,7 @@ import torch
 
 from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.errors import ClientError
+from serve.metrics import Metrics
 from serve.problems import (
     ClientGoneError,
     DeadlineExceededError,
@@ -38,7 +39,9 @@ def translator():
 
 @pytest.fixture
 def service(translator):
-    service = TranslationService(lambda: translator, max_waiting_tokens=100, max_waiting_requests=10)
+    service = TranslationService(
+        lambda: translator, max_waiting_tokens=100, max_waiting_requests=10, metrics=Metrics(None)
+    )
     start(service)
     translator.calls.clear()
     yield service
@@ -96,7 +99,7 @@ class Busy:
 def test_it_is_ready_once_the_model_is_loaded_and_has_decoded_a_sentence():
     translator = FakeTranslator()
     translator.gate.clear()
-    service = TranslationService(lambda: translator, 10, 10)
+    service = TranslationService(lambda: translator, 10, 10, Metrics(None))
     assert not service.is_ready
     ready = threading.Event()
     service.start(on_ready=ready.set, on_load_failure=print)
@@ -114,7 +117,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_and_never_ready():
     def load():
         raise ClientError("no model")
 
-    service = TranslationService(load, 10, 10)
+    service = TranslationService(load, 10, 10, Metrics(None))
     [failure] = start(service)
     assert str(failure) == "no model"
     assert not service.is_ready
@@ -123,7 +126,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_and_never_ready():
 def test_a_model_that_loads_but_cannot_translate_is_reported_too():
     translator = FakeTranslator()
     translator.errors = [RuntimeError("bad weights")]
-    service = TranslationService(lambda: translator, 10, 10)
+    service = TranslationService(lambda: translator, 10, 10, Metrics(None))
     [failure] = start(service)
     assert str(failure) == "bad weights"
     assert not service.is_ready
@@ -274,7 +277,7 @@ def test_deadlines_do_not_follow_the_clock_on_the_wall(service, translator, monk
 
 def test_time_is_that_of_the_given_clock(translator):
     now = [1000.0]
-    service = TranslationService(lambda: translator, 100, 10, clock=lambda: now[0])
+    service = TranslationService(lambda: translator, 100, 10, Metrics(None), clock=lambda: now[0])
     start(service)
     translator.calls.clear()
     with Busy(service, translator) as busy:

@@ -1,10 +1,11 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from s2s_algo.errors import ClientError
 from serve.media_types import Format
-from serve.settings import Settings
+from serve.settings import Settings, memory_disk
 
 
 def test_an_empty_environment_gives_the_documented_defaults():
@@ -26,6 +27,7 @@ def test_an_empty_environment_gives_the_documented_defaults():
         deadline=55,
         transform_concurrency=1,
         transform_payload_mb=6,
+        metrics_folder=None,
     )
     assert Settings.from_environment({}) == Settings()
 
@@ -71,6 +73,7 @@ def test_everything_but_true_is_no_batch_transform(text):
         ("S2S_MAX_WAITING_TOKENS", "7", "max_waiting_tokens", 7),
         ("S2S_DEADLINE_SECONDS", "0", "deadline", None),
         ("S2S_DEADLINE_SECONDS", "8", "deadline", 8),
+        ("PROMETHEUS_MULTIPROC_DIR", "/tmp/numbers", "metrics_folder", Path("/tmp/numbers")),
     ],
 )
 def test_every_variable_sets_its_field(name, value, field, expected):
@@ -131,3 +134,15 @@ def test_all_nonsense_values_are_reported_at_once():
 def test_settings_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().port = 1
+
+
+@pytest.mark.parametrize(
+    ("address", "written"), [("0.0.0.0", "0.0.0.0:80"), ("::1", "[::1]:80"), ("localhost", "localhost:80")]
+)
+def test_an_address_is_written_with_its_port(address, written):
+    assert Settings(address=address, port=80).socket_address == written
+
+
+def test_the_memory_disk_counts_only_if_it_is_there(tmp_path):
+    assert memory_disk(str(tmp_path)) == str(tmp_path)
+    assert memory_disk(str(tmp_path / "missing")) is None

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from container import serve, threads
 
 
 @pytest.fixture
-def executed(monkeypatch):
+def executed(monkeypatch, tmp_path):
     calls = []
 
     def execve(path, arguments, environment):
@@ -17,7 +18,8 @@ def executed(monkeypatch):
         raise SystemExit(0)
 
     monkeypatch.setattr(os, "execve", execve)
-    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "SAGEMAKER_MODEL_SERVER_WORKERS"):
+    monkeypatch.setattr(serve, "memory_disk", lambda: str(tmp_path))
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "SAGEMAKER_MODEL_SERVER_WORKERS", "PROMETHEUS_MULTIPROC_DIR"):
         monkeypatch.delenv(name, raising=False)
     return calls
 
@@ -62,3 +64,23 @@ def test_a_nonsense_variable_ends_with_code_2_and_one_line(executed, monkeypatch
         "ClientError: environment: SAGEMAKER_BIND_TO_PORT is 'http'; "
         "it must be an integer from 1 to 65535, or be left out"
     )
+
+
+def test_several_processes_share_their_metrics_in_a_fresh_folder(executed, monkeypatch, tmp_path):
+    former = tmp_path / "former"
+    former.mkdir()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(former))
+    monkeypatch.setenv("SAGEMAKER_MODEL_SERVER_WORKERS", "2")
+    run()
+    run()
+    folders = {Path(environment["PROMETHEUS_MULTIPROC_DIR"]) for _, _, environment in executed}
+    assert len(folders - {former}) == 2
+    assert all(folder.is_dir() and folder.parent == tmp_path for folder in folders)
+
+
+def test_one_process_shares_its_metrics_with_nobody(executed, monkeypatch, tmp_path):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    run()
+    [(_, _, environment)] = executed
+    assert "PROMETHEUS_MULTIPROC_DIR" not in environment
+    assert list(tmp_path.iterdir()) == []

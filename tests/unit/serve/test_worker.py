@@ -7,9 +7,17 @@ from types import SimpleNamespace
 import pytest
 from gunicorn.errors import HaltServer
 
-from serve.gunicorn_conf import child_exit
+from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
+from s2s_algo.decoding.translator import Translator
+from s2s_algo.model.inference import InferenceConfig
+from s2s_algo.model.limits import LengthLimits
+from s2s_algo.model.seq2seq import Seq2Seq
+from serve import gunicorn_conf
+from serve.gunicorn_conf import child_exit, on_exit
+from serve.settings import Settings
 from serve.socket_deadlines import READING, WRITING, SocketDeadlines, linger
-from serve.worker import FailureCode
+from serve.worker import FailureCode, banner
+from tests.unit.small_model import small_config
 
 # -- slow clients
 
@@ -162,3 +170,54 @@ def test_a_process_that_served_is_replaced():
 
 def test_a_server_that_is_being_stopped_does_not_fail_because_it_was_still_loading():
     child_exit(SimpleNamespace(LISTENERS=[]), process_with(3))
+
+
+def test_the_gauges_of_a_process_go_with_it_and_the_folder_with_the_server(monkeypatch, tmp_path):
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    for name in ("gauge_livesum_7.db", "gauge_livesum_8.db", "counter_7.db"):
+        (folder / name).touch()
+    monkeypatch.setattr(gunicorn_conf, "_settings", Settings(metrics_folder=folder))
+    process = process_with(0)
+    process.pid = 7
+    child_exit(SimpleNamespace(LISTENERS=["socket"]), process)
+    assert {file.name for file in folder.iterdir()} == {"gauge_livesum_8.db", "counter_7.db"}
+    on_exit(SimpleNamespace())
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- what the log says at the start
+
+
+def translator_of(**shape):
+    config = small_config(**shape)
+    sizes = config.source_embedding.vocabulary_size, config.target_embedding.vocabulary_size
+    source, target = (Vocabulary.from_tokens([*SPECIAL_TOKENS, *map(str, range(size - 4))]) for size in sizes)
+    limits = LengthLimits(max_input_length=10, ratio_mean=1.0, ratio_std=0.1, max_output_length=11)
+    return Translator(Seq2Seq(config), source, target, InferenceConfig(beam_size=4, limits=limits))
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [
+        ({"cell": "gru", "encoder_layers": 2}, "gru encoder with 2 x 6 units, gru decoder with 1 x 6 units"),
+        ({"encoder": "cnn", "decoder_layers": 3}, "cnn encoder with 1 x 6 units, lstm decoder with 3 x 6 units"),
+    ],
+)
+def test_the_start_says_what_is_served_on_what_with_which_limits_and_where(shape, text):
+    translator = translator_of(**shape)
+    parameters = sum(parameter.numel() for parameter in translator.model.parameters())
+    settings = Settings(address="::", port=9000, workers=3, threads=16, deadline=7.5, max_instances=11)
+    assert banner(translator, settings, threads="2") == [
+        f"model: {text}, {parameters} parameters, vocabularies of 13 source and 11 target tokens, beam of 4",
+        "processes: 3, each on cpu with 2 computing threads and 16 HTTP threads",
+        "limits of a request: 25 MB, 11 instances of 10000 tokens, 7.5 seconds; of all that wait: 8 requests, "
+        "100000 source tokens",
+        "ready at [::]:9000",
+    ]
+
+
+def test_a_batch_transform_says_that_there_is_no_deadline():
+    lines = banner(translator_of(), Settings.from_environment({"SAGEMAKER_BATCH": "true"}), threads="2")
+    assert "1000000 instances of 10000 tokens, no deadline;" in lines[2]
+    assert lines[3] == "ready at 0.0.0.0:8080, for a batch transform"

@@ -1,5 +1,7 @@
 """A job that was stopped, killed or whose newest checkpoint is damaged ends as if nothing had happened."""
 
+import hashlib
+import json
 import logging
 import shutil
 
@@ -8,7 +10,7 @@ import pytest
 from s2s_algo.errors import ClientError
 from s2s_algo.training.stopping import StopRequested
 from s2s_algo.training.trainer import train
-from tests.tiny_job import assemble_job, copies, differing, draw_pairs, never
+from tests.tiny_job import assemble_job, copies, differing, draw_pairs, never, weights_of
 
 PAIRS = {
     "train_pairs": draw_pairs(14, seed=3, longest=4),
@@ -249,6 +251,22 @@ def test_checkpoints_of_other_settings_are_refused(tmp_path):
         "was 0.01 and is 0.2. Resume with the settings and data of the first run, or give the new job an empty "
         "checkpoint folder."
     )
+
+
+def test_a_checkpoint_from_before_there_was_a_hyperparameter_is_gone_on_from(tmp_path):
+    whole = finished(tmp_path / "whole", SHORT)
+    begun = interrupted(tmp_path / "job", SHORT, 12)
+    file = begun.job.store.folder(begun.job.store.newest()) / "state.json"
+    values = json.loads(file.read_text())
+    del values["identity"]["hyperparameters"]["label_smoothing"]
+    file.write_text(json.dumps(values))
+    manifest = file.with_name("manifest.json")
+    sums = json.loads(manifest.read_text()) | {"state.json": hashlib.sha256(file.read_bytes()).hexdigest()}
+    manifest.write_text(json.dumps(sums))
+    with pytest.raises(ClientError, match="label_smoothing was 0.0 and is 0.1"):
+        job(tmp_path / "job", SHORT | {"label_smoothing": "0.1"})
+    again = finished(tmp_path / "job", SHORT)
+    assert differing(weights_of(again), weights_of(whole)) == []
 
 
 def test_checkpoints_of_other_data_are_refused(tmp_path):

@@ -68,6 +68,25 @@ def test_every_changed_hyperparameter_is_named_with_both_values():
     assert now.differences(as_read(before)) == ["batch_size was 32 and is 16", "momentum was None and is 0.5"]
 
 
+def test_what_was_added_after_a_checkpoint_was_made_counts_as_its_default_there():
+    defaults = Hyperparameters().model_dump(mode="json")
+    before = as_read(identity(batch_size=32))
+    for added in ("label_smoothing", "precision"):
+        del before["hyperparameters"][added]
+    for values, expected in (
+        ({}, []),
+        ({"label_smoothing": 0.1}, ["label_smoothing was 0.0 and is 0.1"]),
+        ({"batch_size": 16}, ["batch_size was 32 and is 16"]),
+    ):
+        now = JobIdentity(identity(**{"batch_size": 32, **values}).hyperparameters, DATA, defaults)
+        assert now.differences(before) == expected
+
+
+def test_a_checkpoint_keeps_no_defaults():
+    own = JobIdentity({"batch_size": 4}, DATA, defaults={"batch_size": 64})
+    assert Parts(identity=own).taken(TrainState()).values["identity"] == as_read(own)
+
+
 @pytest.mark.parametrize("name", Hyperparameters.model_fields)
 def test_limits_and_what_is_no_part_of_learning_alone_may_change(name):
     own = identity()

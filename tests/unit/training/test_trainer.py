@@ -1,5 +1,6 @@
 """The training loop: what it does, in which order, and how it ends."""
 
+import contextlib
 import itertools
 import logging
 import math
@@ -602,6 +603,38 @@ def test_a_stop_before_the_first_update_saves_nothing(tmp_path):
     with pytest.raises(StopRequested):
         train(assembled.job, assembled.state)
     assert assembled.job.store.stored() == []
+
+
+def test_only_the_trial_can_be_interrupted_anywhere(tmp_path, monkeypatch):
+    seen = []
+
+    @contextlib.contextmanager
+    def interruptible():
+        seen.append("begin")
+        yield
+        seen.append("end")
+
+    spy(monkeypatch, trainer, "try_largest_batch", lambda *_: seen.append("trial"))
+    spy(monkeypatch, trainer, "update", lambda *_: seen.append("update"))
+    assembled = assemble_job(tmp_path, {"max_num_batches": "1"})
+    train(assembled.job, assembled.state, interruptible())
+    assert seen == ["begin", "trial", "end", "update"]
+
+
+def test_a_stop_in_the_trial_of_a_resumed_job_leaves_its_checkpoint(tmp_path, monkeypatch):
+    whole = train_job(tmp_path)
+    before = whole.job.store.load(3)
+    again = assemble_job(tmp_path, {"max_num_batches": "5"})
+
+    def interrupt(*_):
+        raise StopRequested
+
+    monkeypatch.setattr(trainer, "try_largest_batch", interrupt)
+    monkeypatch.setattr(trainer, "save", lambda *_: pytest.fail("saved again"))
+    with pytest.raises(StopRequested):
+        train(again.job, again.state)
+    assert again.state.updates == 3
+    assert differing(again.job.store.load(3).weights, before.weights) == []
 
 
 def test_a_stop_before_the_first_checkpoint_makes_an_artifact_of_the_weights_as_they_are(tmp_path):

@@ -1,5 +1,6 @@
 """What a job tells while it trains: files that agree with its history, whatever happens to them."""
 
+import itertools
 import json
 import logging
 import shutil
@@ -8,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from s2s_algo.training import trainer
 from s2s_algo.training.loss import Totals
 from s2s_algo.training.reporting.examples import Examples
 from s2s_algo.training.reporting.points import Course
@@ -153,6 +155,32 @@ def test_a_stopped_job_says_so(tmp_path, outputs):
     with pytest.raises(StopRequested):
         train(job.job, job.state)
     assert "Stopped by a signal." in page_of(outputs)
+
+
+@pytest.mark.parametrize(
+    ("work", "asked"), [("trial", 0), ("catching up", 1), ("catching up", 3)], ids=["trial", "validation", "BLEU"]
+)
+def test_a_resumed_job_that_is_stopped_before_its_first_update_says_so(tmp_path, outputs, monkeypatch, work, asked):
+    train_job(tmp_path, {**JOB, "max_num_batches": "6"}, outputs=outputs)
+    if work == "catching up":
+        # It is stopped right after update 9, whose checkpoint is the first thing that the next run makes.
+        stopped = assemble_job(tmp_path, JOB, outputs=outputs, stop_requested=lambda: stopped.state.updates == 9)
+        with pytest.raises(StopRequested):
+            train(stopped.job, stopped.state)
+    page = outputs.data / "report.html"
+    page.write_text(page_of(outputs).replace("Stopped by a signal.", "Running"))  # as if it had been killed since
+    calls = itertools.count(1)
+    again = assemble_job(tmp_path, JOB, outputs=outputs, stop_requested=lambda: next(calls) == asked)
+    if work == "trial":
+        monkeypatch.setattr(trainer, "try_largest_batch", interrupt)
+    with pytest.raises(StopRequested):
+        train(again.job, again.state)
+    assert again.state.updates == (6 if work == "trial" else 9)
+    assert '<p id="standing">Stopped by a signal.</p>' in page_of(outputs)
+
+
+def interrupt(job):
+    raise StopRequested
 
 
 def test_a_job_that_is_stopped_before_anything_happened_writes_nothing(tmp_path, outputs):
