@@ -42,11 +42,7 @@ def main() -> int:
         from s2s_algo.training.workers import joined
 
         with joined(rank, int(os.environ["WORLD_SIZE"]), local_rank, int(os.environ["LOCAL_WORLD_SIZE"])) as workers:
-            try:
-                work(read_configuration(paths, announce=False), paths, stop, scratch, workers)
-            except BaseException as error:
-                # Told before the others notice, for then the launcher ends all.
-                return _code(error, failure)
+            work(read_configuration(paths, announce=False), paths, stop, scratch, workers)
     except BaseException as error:
         return _code(error, failure)
     return 0
@@ -66,4 +62,8 @@ def _code(error: BaseException, failure: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if code := main():
+        # At once: NCCL would wait for the others, who may be waiting for this process.
+        logging.shutdown()
+        os._exit(code)
+    sys.exit()

@@ -1,8 +1,15 @@
 """What all tests share."""
 
 import logging
+import os
 
 import pytest
+
+
+def pytest_configure(config):
+    """All tests but those of GPUs are about the CPU, also on machines that have others."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(autouse=True)

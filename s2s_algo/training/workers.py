@@ -18,6 +18,7 @@ from torch import Tensor, distributed
 
 from s2s_algo.errors import LostWorkerError
 from s2s_algo.memory import is_out_of_memory
+from s2s_algo.training.stopping import StopRequested
 
 _Value = TypeVar("_Value")
 _Item = TypeVar("_Item")
@@ -130,7 +131,11 @@ class Workers:
 
 @contextmanager
 def joined(rank: int, size: int, local_rank: int, local_size: int) -> Iterator[Workers]:
-    """Joins the other workers, which the environment of torch's launcher tells how to find."""
+    """Joins the other workers, which the environment of torch's launcher tells how to find.
+
+    After an error other than a request to stop, which all hear of, the others are not told good-bye: NCCL does that
+    together with them, and they may be waiting for this process, which has to end now.
+    """
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
     if on_gpu:
@@ -138,8 +143,10 @@ def joined(rank: int, size: int, local_rank: int, local_size: int) -> Iterator[W
     distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     try:
         yield Workers(device, rank, size, local_rank, local_size)
-    finally:
+    except StopRequested:
         distributed.destroy_process_group()
+        raise
+    distributed.destroy_process_group()
 
 
 @contextmanager

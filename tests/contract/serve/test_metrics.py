@@ -1,5 +1,6 @@
 """What the server tells about itself while it works."""
 
+import itertools
 import os
 import re
 import signal
@@ -75,7 +76,7 @@ def test_metrics_are_those_of_all_processes_and_never_go_down_under_load(start_s
     assert max(value(numbers, "s2s_requests_in_flight", route="/invocations") for numbers in seen) > 1
     assert max(value(numbers, "s2s_waiting_requests") for numbers in seen) > 1
     assert max(value(numbers, "s2s_waiting_source_tokens") for numbers in seen) > 1
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         for (name, labels), number in before.items():
             if re.search("_(total|count|bucket)$", name):
                 assert value(after, name, **dict(labels)) >= number

