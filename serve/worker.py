@@ -96,6 +96,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._settings = Settings.from_environment(os.environ)
         self._deadlines = SocketDeadlines(self._settings.read_timeout)
         self._service: TranslationService | None = None
+        self._is_doomed = False
 
     def load_wsgi(self) -> None:
         """Creates the application and starts to load the model."""
@@ -154,6 +155,9 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def _check_decoder(self, service: TranslationService) -> None:
         if service.has_failed():
+            if not self._is_doomed:
+                self._is_doomed = True  # the next time: those who waited are just being told
+                return
             reason = "the decoder has failed"
         elif service.busy_seconds() > self._settings.hang_timeout:
             reason = f"the decoder has made no progress for {self._settings.hang_timeout:g} seconds"

@@ -82,7 +82,7 @@ class _Waiting:
     @property
     def key(self) -> tuple[Manner, int]:
         """Of the batch that it can enter."""
-        return self.manner, max(_SMALLEST_WIDTH, 1 << (len(self.sentence.source) - 1).bit_length())
+        return self.manner, batch_width(len(self.sentence.source))
 
 
 class Scheduler:
@@ -235,6 +235,11 @@ class Scheduler:
         self._suspects.update(suspects)
         self._most_suspects = len(suspects) // 2
         self._waiting.extendleft(_Waiting(sentence, manner) for sentence in reversed(suspects))
+
+
+def batch_width(length: int) -> int:
+    """The most tokens of a source in the batch that one of so many enters."""
+    return max(_SMALLEST_WIDTH, 1 << (length - 1).bit_length())
 
 
 def sentences_at_once(beam_size: int, width: int) -> int:

@@ -84,9 +84,7 @@ class TranslationStream:
 
     def step(self) -> list[tuple[Ticket, list[Translation] | Exception]]:
         """Goes on a little; returns what is ready, per source its best translations, best first, or its error."""
-        done: list[tuple[Ticket, list[Translation] | Exception]] = []
-        for ticket in self._ready:
-            done.append((ticket, self._translator.joined([], ticket.source, ticket.options)))
+        done: list[tuple[Ticket, list[Translation] | Exception]] = [(one, self._joined(one)) for one in self._ready]
         self._ready = []
         for found in self._scheduler.step():
             ticket = self._tickets.pop(found.sentence)
@@ -96,6 +94,12 @@ class TranslationStream:
                 continue
             ticket.found[found.sentence] = found.hypotheses
             if len(ticket.found) == len(ticket.pieces):
-                in_order = [ticket.found[piece] for piece in ticket.pieces]
-                done.append((ticket, self._translator.joined(in_order, ticket.source, ticket.options)))
+                done.append((ticket, self._joined(ticket)))
         return done
+
+    def _joined(self, ticket: Ticket) -> list[Translation] | Exception:
+        in_order = [ticket.found[piece] for piece in ticket.pieces]
+        try:
+            return self._translator.joined(in_order, ticket.source, ticket.options)
+        except Exception as error:  # such as the attention of a very long source that does not fit in memory
+            return error

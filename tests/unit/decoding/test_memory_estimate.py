@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from s2s_algo.decoding.beam_search import beam_search
+from s2s_algo.decoding.beam_search import BeamSearch
 from s2s_algo.decoding.memory_estimate import estimate_serving
 from s2s_algo.decoding.ranking import LengthPenalty, Ranking
 from s2s_algo.hyperparameters import validate

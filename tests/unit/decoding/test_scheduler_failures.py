@@ -476,7 +476,6 @@ def test_nothing_remembers_a_sentence_that_failed(monkeypatch, model, where):
         errors = [found.error for found in finish(scheduler).values() if found.error]
     assert len(errors) == 4
     assert scheduler.is_idle
-    # An error that somebody keeps holds what its stack does.
     del errors
-    gc.collect()
+    gc.collect()  # an error and its stack refer to each other
     assert not alive

@@ -2,20 +2,20 @@
 
 import threading
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
 from s2s_algo.checkpoints.artifact import Artifact, save_artifact
-from s2s_algo.decoding import translator as module
+from s2s_algo.decoding import scheduler as module
 from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.errors import ClientError
 from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.limits import LengthLimits
 from tests.unit.decoding.oracle import BOS, EOS, PAD, plain_beam_search, score
+from tests.unit.decoding.scheduling import Watch
 from tests.unit.small_model import ARCHITECTURES, SOURCE_SIZE, TARGET_SIZE, small_config, small_model, vocabulary
 
 LONGEST = 5
@@ -80,17 +80,23 @@ def test_answers_come_in_the_order_of_the_sources(translator):
 def test_searches_are_cut_to_fit_in_memory_without_changing_a_result(translator, monkeypatch):
     sources = [source for source in [*SOURCES, LONG] for _ in range(3)]
     expected = translator.translate(sources)
-    sizes = []
-    search = module.beam_search
-    monkeypatch.setattr(module, "beam_search", lambda *a, **k: sizes.append(tuple(a[1].shape)) or search(*a, **k))
     monkeypatch.setattr(module, "_MOST_ROWS", 9)
     monkeypatch.setattr(module, "_MOST_SOURCE_CELLS", 40)
+    monkeypatch.setattr(module, "_SMALLEST_WIDTH", 1)
+    watch = Watch(monkeypatch)
     for ours, other in zip(translator.translate(sources), expected, strict=True):
         close(ours, other)
-    assert max(rows for rows, _ in sizes) == 3
-    assert all(3 * rows * width <= 40 or rows == 1 for rows, width in sizes)
+    batches = [[len(one.source) for one in event.stepping] for event in watch.steps]
+    assert max(map(len, batches)) == 3
+    for event in watch.steps:
+        held = [[len(one.source) for one in batch] for batch in event.running.values() if batch]
+        assert 3 * sum(map(len, held)) <= 9
+        assert 3 * sum(len(batch) * max(batch) for batch in held) <= 40
     # Sources of similar length go together, so that little is padded.
-    assert all(one <= other for (_, one), (_, other) in pairwise(sizes))
+    assert all(longest < 2 * shortest for longest, shortest in ((max(batch), min(batch)) for batch in batches))
+    # The longest come first.
+    assert sorted(batches[0]) == [LONGEST]
+    assert max(batches[-1]) <= 2
 
 
 @pytest.mark.parametrize("id_", [0, -1, SOURCE_SIZE, 10**9])

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serve.app import create_app
 from serve.metrics import CONTENT_TYPE, Metrics, forget_process, remove_folder
 from serve.settings import Settings
-from tests.unit.serve.fakes import FakeTranslator, started_app
+from tests.unit.serve.fakes import FakeStream, FakeTranslator, started_app
 
 PAGE = Path(__file__).parents[3] / "docs" / "serving.md"
 BODY = {"instances": [{"data": "a b"}, {"data": "c"}]}
@@ -158,6 +158,24 @@ def test_every_step_says_how_many_sentences_were_searched_together(client, trans
     assert value(text, "s2s_step_sentences_count") == 3
     assert value(text, "s2s_step_sentences_sum") == 5
     assert value(text, "s2s_step_sentences_bucket", le="1.0") == 1
+
+
+def test_sentences_that_go_on_after_a_step_were_searched_in_it_too(client, monkeypatch):
+    monkeypatch.setattr(FakeStream, "running", 3)
+    client.post("/invocations", json={"instances": [{"data": "a"}]})
+    assert value(scrape(client), "s2s_step_sentences_sum") == 4
+
+
+def test_a_step_in_which_nobody_is_left_to_search_for_does_not_count(translator):
+    client = started_app(Settings(deadline=0.1), translator).test_client()
+    translator.most = 1
+    translator.gate.clear()
+    assert client.post("/invocations", json=BODY).status_code == 503
+    translator.gate.set()
+    assert client.post("/invocations", json={"instances": [{"data": "a"}]}).status_code == 200
+    text = scrape(client)
+    # Of the first request one sentence was searched already, and the other never was.
+    assert value(text, "s2s_step_sentences_count") == value(text, "s2s_step_sentences_sum") == 2
 
 
 def test_ready_is_a_gauge_and_names_version_and_device():
