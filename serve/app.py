@@ -28,6 +28,7 @@ from serve.codecs import Instance, Limits, decode, encode
 from serve.decoder import Request, Translator
 from serve.media_types import answer_format, parse_media_type, request_format
 from serve.metrics import CONTENT_TYPE, Metrics
+from serve.playground import playground
 from serve.problems import NotReadyError, Problem, RequestTimeoutError, UnsupportedContentTypeError, describe
 from serve.service import TranslationService
 from serve.settings import Settings
@@ -123,6 +124,8 @@ def create_app(load: Callable[[], Translator], settings: Settings) -> Flask:
     def invocations(name: str = "") -> Response:
         return _invoke(service, settings, metrics)
 
+    if settings.playground:
+        app.register_blueprint(playground(lambda: service.translator))
     app.register_error_handler(Exception, _answer_error)
     app.after_request(_finish)
     return app

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from s2s_algo.errors import ClientError
 from serve.media_types import Format
+from serve.playground import is_on as has_playground
 
 MEBIBYTE = 1 << 20
 
@@ -62,6 +63,7 @@ class Settings:
         transform_concurrency: ``MaxConcurrentTransforms`` that is suggested to a batch transform.
         transform_payload_mb: ``MaxPayloadInMB`` that is suggested to a batch transform.
         metrics_folder: Where several server processes share their numbers; ``None`` if there is only one.
+        playground: Whether ``GET /`` answers with a page to try the model out.
     """
 
     address: str = "0.0.0.0"  # noqa: S104  a container's port is published by whoever runs it
@@ -82,6 +84,7 @@ class Settings:
     transform_concurrency: int = 1
     transform_payload_mb: int = _DEFAULT_TRANSFORM_MB
     metrics_folder: Path | None = None
+    playground: bool = True
 
     @property
     def socket_address(self) -> str:
@@ -135,6 +138,7 @@ class Settings:
             transform_concurrency=read.integer("SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", 0, 0, 1000) or workers,
             transform_payload_mb=body_mb or default.transform_payload_mb,
             metrics_folder=Path(folder) if folder else None,
+            playground=read.decision(has_playground),
         )
         read.only("S2S_PRECISION", "float32")  # the variable of the faster precisions to come
         if read.problems:
@@ -184,6 +188,13 @@ class _Reader:
         if found is None:
             self._report(name, text, f"one of {Format.names()}")
         return found
+
+    def decision(self, decide: Callable[[Mapping[str, str]], bool]) -> bool:
+        try:
+            return decide(self._environment)
+        except ClientError as error:
+            self.problems.append(error.message)
+            return False
 
     def only(self, name: str, allowed: str) -> None:
         text = self.text(name, allowed)

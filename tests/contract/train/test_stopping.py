@@ -23,8 +23,8 @@ from s2s_algo.decoding.translator import Translator
 from tests.contract.train.jobs import digest, framed, random_pairs
 from tests.contract.train.phases import ENDLESS, PHASES, WIDE
 
-# The platform kills the container after 120 seconds; a job of milliseconds per update must need far less, even to import
-# torch on a machine that does much else.
+# The platform kills the container after 120 seconds; a job of milliseconds per update must need far less, even if it is
+# importing torch on a machine that does much else.
 SECONDS = 30
 
 NOTHING = "Stopped by a signal before the first update: there is no model to save."

@@ -3,13 +3,16 @@
 import pytest
 import torch
 
-from s2s_algo.decoding.beam_search import BeamSearch
+from s2s_algo.decoding.beam_search import Sentence
 from s2s_algo.decoding.memory_estimate import estimate_serving
 from s2s_algo.decoding.ranking import LengthPenalty, Ranking
+from s2s_algo.decoding.scheduler import Manner
 from s2s_algo.hyperparameters import validate
 from s2s_algo.model.memory import LiveMemory
 from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.training.settings import model_config
+from tests.unit.decoding.oracle import EOS, PAD
+from tests.unit.decoding.scheduling import finish, scheduler_of
 
 SOURCE, TARGET, VOCABULARY = 20, 12, 400
 SMALL = {
@@ -31,23 +34,26 @@ CHOICES = {
 }
 
 
-def real_peak(config, beam, sentences, vocabulary):
+class SearchMemory(LiveMemory):
+    """Counts also what the sum of exponentials needs inside, which is as large as the logits."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.logsumexp.default:
+            self.peak = max(self.peak, self.now + args[0].nbytes)
+        return super().__torch_dispatch__(function, types, args, kwargs)
+
+
+def real_peak(config, beam, sentences):
+    """Of sentences as many as this, and as many others that enter as they leave, some of them earlier than others."""
     torch.manual_seed(0)
-    with LiveMemory() as live:
+    with SearchMemory() as live:
         model = Seq2Seq(config).eval()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.uniform_(-0.01, 0.01)
-        beam_search(
-            model,
-            torch.randint(4, vocabulary, (sentences, SOURCE)),
-            torch.full((sentences,), SOURCE),
-            [TARGET] * sentences,
-            bos_id=2,
-            eos_id=3,
-            beam_size=beam,
-            ranking=Ranking(LengthPenalty()),
-        )
+            model.output_layer.bias[[PAD, EOS]] -= 60
+        wanted = [Sentence([5] * SOURCE, TARGET - number % 4) for number in range(2 * sentences)]
+        finish(scheduler_of(model, wanted, Manner(beam, Ranking(LengthPenalty()))))
     return live.peak
 
 
@@ -57,14 +63,14 @@ def test_the_estimate_is_what_the_tensors_of_a_real_search_take(name, vocabulary
     h = validate({**SMALL, **CHOICES[name]}).hyperparameters
     config = model_config(h, vocabulary, vocabulary)
     found = estimate_serving(config, SOURCE, TARGET, h.beam_size)
-    assert real_peak(config, h.beam_size, 320 // h.beam_size, vocabulary) == pytest.approx(found.peak, rel=0.2)
+    assert real_peak(config, h.beam_size, 320 // h.beam_size) == pytest.approx(found.peak, rel=0.2)
 
 
 @pytest.mark.parametrize(
     ("source", "beam", "sentences"),
-    [(20, 5, 64), (100, 5, 64), (200, 5, 32), (100_000, 5, 1), (20, 1, 320), (20, 400, 1), (100, 3, 106)],
+    [(20, 5, 64), (100, 5, 64), (128, 5, 64), (129, 5, 32), (100_000, 5, 1), (20, 1, 320), (20, 400, 1), (100, 3, 106)],
 )
-def test_the_batch_is_the_largest_that_a_translator_makes(source, beam, sentences):
+def test_the_batch_is_the_largest_that_a_scheduler_makes(source, beam, sentences):
     config = model_config(validate(SMALL).hyperparameters, VOCABULARY, 1000)
     assert f"serving {sentences:,} sentences of {source:,} source" in estimate_serving(config, source, 9, beam).task
 
@@ -73,5 +79,11 @@ def test_long_sources_take_more_in_proportion():
     config = model_config(validate(SMALL).hyperparameters, VOCABULARY, VOCABULARY)
     short, long = (estimate_serving(config, length, 9, 320) for length in (128, 1280))
     assert long["encoding"] == pytest.approx(10 * short["encoding"], rel=0.05)
-    assert long["attention"] == 10 * short["attention"]
     assert long["logits"] == short["logits"]
+
+
+def test_the_history_has_room_for_every_step_of_sources_up_to_the_next_power_of_two():
+    config = model_config(validate(SMALL).hyperparameters, VOCABULARY, VOCABULARY)
+    # Of 64 sentences with 5 hypotheses: tokens and parents, and weights of 64 source positions.
+    for source in (33, 50, 64):
+        assert estimate_serving(config, source, 9, 5)["history"] == 64 * 9 * 5 * (8 + 8 + 4 * 64)

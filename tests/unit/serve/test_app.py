@@ -348,3 +348,9 @@ def test_an_id_that_is_long_or_unprintable_is_replaced_by_ours(client, caplog, i
 
 def test_ids_of_ours_differ(client):
     assert len({client.get("/ping").headers["X-Request-Id"] for _ in range(20)}) == 20
+
+
+@pytest.mark.parametrize(("playground", "status"), [(True, 200), (False, 404)])
+def test_the_playground_is_there_unless_it_is_switched_off(playground, status):
+    client = started_app(Settings(port=1, playground=playground)).test_client()
+    assert client.get("/").status_code == status
