@@ -143,6 +143,9 @@ class Bar:
             dynamic_ncols=sized,
             file=sys.stderr,
         )
+        # Its own clock is that of the wall, which may be set while it runs.
+        self._bar._time = time.monotonic
+        self._bar.start_t = self._bar.last_print_t = time.monotonic()
         self._cleanup.callback(self._bar.close)
 
     def updated(self, updates: int, total: int | None, metric: str) -> None:

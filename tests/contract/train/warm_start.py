@@ -10,6 +10,7 @@ import json
 import os
 import runpy
 import sys
+import tempfile
 
 import s2s_algo.training.assembly
 import s2s_algo.training.trainer  # noqa: F401  what takes long to import
@@ -18,6 +19,7 @@ import s2s_algo.training.trainer  # noqa: F401  what takes long to import
 def run(environment: dict[str, str], log: str) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # what was imported has asked for the folder, and that is remembered
     for file, mode, descriptor in ((os.devnull, os.O_RDONLY, 0), (log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 1)):
         os.dup2(os.open(file, mode), descriptor)
     os.dup2(1, 2)

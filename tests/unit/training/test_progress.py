@@ -4,10 +4,12 @@ import io
 import itertools
 import logging
 import re
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import timedelta
 
 import pytest
+import tqdm.std
 
 from s2s_algo.training.loss import Totals
 from s2s_algo.training.progress import Progress, terminal_bar
@@ -280,6 +282,24 @@ def test_the_bar_shows_updates_their_number_and_the_metric(caplog, terminal):
     assert "perplexity=2.718" in shown
     assert "validating, 2 of 5" in shown
     assert shown.endswith("\n")
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_the_bar_does_not_mind_a_clock_that_is_set(caplog, terminal, monkeypatch, days):
+    jumped = []
+    now = time.time
+    with monkeypatch.context() as patched:
+        patched.setattr(tqdm.std, "time", lambda: now() + 86_400 * days * len(jumped))
+        run = bar_run(caplog, terminal, max_updates=40)
+        run.update(1, count=10)
+        jumped.append(None)
+        time.sleep(0.15)  # the bar is not drawn more often than every tenth of a second
+        run.update(1, count=10)
+        run.progress.close()
+    last = terminal.getvalue().splitlines()[-1]
+    assert "20/40 [00:00<00:00, " in last
+    assert "updates/s" in last
+    assert "11/40" in terminal.getvalue()
 
 
 def test_a_job_that_only_patience_ends_has_a_bar_without_an_end(caplog, terminal):
