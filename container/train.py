@@ -14,12 +14,15 @@ from container.launcher import launch, local_gpus
 from container.logging import configure_logging
 from container.paths import Paths
 from container.signals import STOPPED_EARLY, StopSignal
-from container.threads import WAIT_AWAKE_BRIEFLY, thread_settings
+from container.threads import WAIT_AWAKE_BRIEFLY, available_cores, thread_settings
 from container.work import work
 from s2s_algo.errors import ClientError, PlatformError
 from s2s_algo.training.stopping import StopRequested
 
 logger = logging.getLogger(__name__)
+
+# On a machine without GPUs; many more would only take its memory.
+_MOST_PROCESSES_PER_CORE = 4
 
 
 def run(stop: StopSignal) -> int:
@@ -64,6 +67,12 @@ def _train(paths: Paths, stop: StopSignal) -> int:
             raise ClientError(
                 f"processes: {processes} is more than the {gpus} GPUs of this machine, and each process needs one; "
                 "lower it or leave it out"
+            )
+        most = _MOST_PROCESSES_PER_CORE * available_cores()
+        if not gpus and processes > most:
+            raise ClientError(
+                f"processes: {processes} is more than {most}, {_MOST_PROCESSES_PER_CORE} for each of the "
+                f"{available_cores()} cores that this machine has for it; lower it"
             )
         if processes * len(configuration.resources.hosts) > 1:
             return launch(paths, configuration.resources, processes, scratch, stop, begun)

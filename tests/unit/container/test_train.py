@@ -119,7 +119,18 @@ def test_a_signal_while_a_failure_is_reported_changes_nothing(tmp_path, monkeypa
 
 @pytest.mark.parametrize(
     ("asked", "gpus", "expected"),
-    [(None, 0, 1), (None, 1, 1), (None, 4, 4), (3, 0, 3), (2, 4, 2), (4, 4, 4), (5, 4, None), (2, 1, None)],
+    [
+        (None, 0, 1),
+        (None, 1, 1),
+        (None, 4, 4),
+        (8, 0, 8),
+        (9, 0, None),
+        (2, 4, 2),
+        (4, 4, 4),
+        (9, 9, 9),
+        (5, 4, None),
+        (2, 1, None),
+    ],
 )
 def test_there_is_a_process_for_each_gpu_unless_fewer_are_asked_for(tmp_path, monkeypatch, asked, gpus, expected):
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
@@ -132,10 +143,12 @@ def test_there_is_a_process_for_each_gpu_unless_fewer_are_asked_for(tmp_path, mo
     started = []
     monkeypatch.setattr(train, "read_configuration", lambda paths: configuration)
     monkeypatch.setattr(train, "local_gpus", lambda: gpus)
+    monkeypatch.setattr(train, "available_cores", lambda: 2)
     monkeypatch.setattr(train, "work", lambda *_, **__: started.append(1))
     monkeypatch.setattr(train, "launch", lambda paths, resources, processes, *_: started.append(processes) or 0)
     assert train.run(StopSignal()) == (0 if expected else 2)
     assert started == ([expected] if expected else [])
     if not expected:
         failure = (tmp_path / "output/failure").read_text()
-        assert failure.startswith(f"ClientError: processes: {asked} is more than the {gpus} GPUs of this machine")
+        most = f"the {gpus} GPUs of this machine" if gpus else "8, 4 for each of the 2 cores that this machine has"
+        assert failure.startswith(f"ClientError: processes: {asked} is more than {most}")

@@ -223,7 +223,9 @@ def test_companions_are_found_behind_others(watch):
     assert [list(event.newcomers) for event in watch.entries] == [short, long]
 
 
-def test_nobody_is_overtaken_by_one_of_the_same_kind(watch):
+@pytest.mark.parametrize("look_ahead", [5, 512])
+def test_nobody_is_overtaken_by_one_of_the_same_kind(watch, monkeypatch, look_ahead):
+    monkeypatch.setattr(module, "_LOOK_AHEAD", look_ahead)
     draw = random.Random(0)
     order = [sentence(draw.choice([3, 8, 16]), draw.randint(2, 9)) for _ in range(60)]
     finish(scheduler_of(endless_model(), order))
@@ -314,6 +316,14 @@ def test_newcomers_that_are_a_quarter_of_those_that_run_enter_at_once_and_togeth
     submit(scheduler, newcomers[1])
     scheduler.step()
     assert list(watch.entries[1].newcomers) == newcomers
+    submit(scheduler, sentence())
+    scheduler.step()
+    assert len(watch.entries) == 2
+
+
+def test_a_quarter_is_enough(watch):
+    scheduler = scheduler_of(endless_model(), sentences(4, limit=50))
+    scheduler.step()
     submit(scheduler, sentence())
     scheduler.step()
     assert len(watch.entries) == 2

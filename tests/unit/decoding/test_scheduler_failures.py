@@ -1,12 +1,15 @@
 """What becomes of sentences when a step of their search fails."""
 
 import gc
+import itertools
 import logging
 import math
 import weakref
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from s2s_algo.decoding import beam_search as beam_search_module
 from s2s_algo.decoding import scheduler as module
@@ -14,7 +17,7 @@ from s2s_algo.decoding.beam_search import BeamSearch, Sentence
 from s2s_algo.decoding.ranking import LengthPenalty, Ranking
 from s2s_algo.decoding.scheduler import Manner
 from tests.unit.decoding.scheduling import MANNER, Watch, assert_right, finish, lower_budget, scheduler_of
-from tests.unit.decoding.searching import endless_model
+from tests.unit.decoding.searching import endless_model, same_examples
 
 POISON = 12
 GREEDY = Manner(1, Ranking(LengthPenalty()))
@@ -217,7 +220,7 @@ def test_an_error_that_does_not_come_again_hurts_nobody(monkeypatch, model, watc
 
 
 def test_other_batches_go_on_and_newcomers_wait_while_a_culprit_is_looked_for(monkeypatch, model, watch):
-    others, suspects = [sentence(8, limit=60) for _ in range(2)], [*(sentence() for _ in range(3)), poison()]
+    others, suspects = [sentence(8, limit=60) for _ in range(2)], [*(sentence() for _ in range(4)), poison()]
     scheduler = scheduler_of(model, [*others, *suspects])
     with monkeypatch.context() as patch:
         Trouble(patch, model, watch, "step", late(3))
@@ -409,6 +412,60 @@ def test_who_stays_is_searched_anew_if_a_withdrawal_fails(monkeypatch, model, le
         patch.setattr(beam_search_module._Running, "select", failing)
         scheduler.withdraw({order[1]}.__contains__)
     check(model, finish(scheduler), {*order, other} - {order[1]})
+
+
+# Everything at once
+
+_MODEL = endless_model()
+_KINDS = [(3, MANNER), (8, MANNER), (16, MANNER), (3, GREEDY)]
+
+
+@settings(same_examples, max_examples=40)
+@given(
+    arrivals=st.lists(
+        st.tuples(
+            st.integers(0, 3), st.sampled_from(_KINDS), st.integers(1, 6), st.sampled_from(["good", "good", "bad"])
+        ),
+        min_size=1,
+        max_size=24,
+    ),
+    most=st.integers(1, 12),
+    broken=st.sets(st.integers(1, 60), max_size=6),
+    withdrawals=st.dictionaries(st.integers(1, 30), st.sets(st.integers(0, 23), max_size=6), max_size=4),
+    where=st.sampled_from(["encode", "step"]),
+)
+def test_whatever_fails_everybody_is_answered_once(arrivals, most, broken, withdrawals, where):
+    steps, kinds, withdrawn, results = itertools.count(1), {}, set(), {}
+
+    def fail(event):
+        if next(steps) in broken:
+            raise ConnectionError("for once")
+        if event.total > most:
+            raise MemoryError
+        poisoned(event)
+
+    with pytest.MonkeyPatch.context() as patch:
+        lower_budget(patch)
+        Trouble(patch, _MODEL, Watch(patch), where, fail)
+        scheduler, order, number = scheduler_of(_MODEL), [], 0
+        for pause, (length, manner), limit, quality in arrivals:
+            for _ in range(pause):
+                number += 1
+                unwanted = {order[one] for one in withdrawals.get(number, ()) if one < len(order)} - results.keys()
+                scheduler.withdraw(unwanted.__contains__)
+                withdrawn |= unwanted
+                results |= {found.sentence: found for found in scheduler.step()}
+            order.append(poison(length, limit) if quality == "bad" else sentence(length, limit))
+            kinds[order[-1]] = manner
+            scheduler.submit(order[-1], manner)
+        results |= finish(scheduler)
+    assert results.keys() == set(order) - withdrawn
+    for one, found in results.items():
+        if POISON in one.source:
+            assert isinstance(found.error, PoisonError | ConnectionError)
+        elif not isinstance(found.error, ConnectionError):
+            assert_right(_MODEL, found, kinds[one])
+    assert sum(isinstance(found.error, ConnectionError) for found in results.values()) <= len(broken)
 
 
 # Nothing is left

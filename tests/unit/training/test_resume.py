@@ -263,7 +263,7 @@ def test_a_checkpoint_from_before_there_was_a_hyperparameter_is_gone_on_from(tmp
     manifest = file.with_name("manifest.json")
     sums = json.loads(manifest.read_text()) | {"state.json": hashlib.sha256(file.read_bytes()).hexdigest()}
     manifest.write_text(json.dumps(sums))
-    with pytest.raises(ClientError, match="label_smoothing was 0.0 and is 0.1"):
+    with pytest.raises(ClientError, match=r"label_smoothing was 0\.0 and is 0\.1"):
         job(tmp_path / "job", SHORT | {"label_smoothing": "0.1"})
     again = finished(tmp_path / "job", SHORT)
     assert differing(weights_of(again), weights_of(whole)) == []
