@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 from container.configuration import read_configuration
@@ -16,13 +18,16 @@ from container.logging import configure_logging
 from container.paths import Paths
 from container.signals import STOPPED_EARLY, StopFile
 from container.work import work
-from s2s_algo.errors import LostWorkerError
+from s2s_algo.errors import LostWorkerError, PlatformError
 from s2s_algo.training.stopping import StopRequested
 
 logger = logging.getLogger(__name__)
 
 # Kept free from the start: what a process has to tell may be that the disk is full.
 _ROOM_FOR_WORDS = b" " * 4096
+
+# How often a process looks whether the launcher is still there.
+_LOOK_SECONDS = 0.5
 
 
 def main() -> int:
@@ -35,6 +40,7 @@ def main() -> int:
     failure = failure_file(scratch, local_rank)
     with contextlib.suppress(OSError):
         failure.write_bytes(_ROOM_FOR_WORDS)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     configure_logging()
     if rank:
         logging.getLogger().setLevel(logging.WARNING)
@@ -46,6 +52,14 @@ def main() -> int:
     except BaseException as error:
         return _code(error, failure)
     return 0
+
+
+def _end_with_parent(launcher: int) -> None:
+    """Ends this process soon after the launcher is gone: nobody else would, and the next start needs the folder."""
+    while os.getppid() == launcher:
+        time.sleep(_LOOK_SECONDS)
+    logger.error("the launcher is gone; this training process ends")
+    os._exit(PlatformError.exit_code)
 
 
 def _code(error: BaseException, failure: Path) -> int:

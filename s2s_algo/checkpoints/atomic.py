@@ -18,19 +18,23 @@ logger = logging.getLogger(__name__)
 TEMPORARY_SUFFIX = ".sagemaker-ignore"
 
 
+class FolderInUseError(ClientError):
+    """Another process has claimed a folder."""
+
+
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Keeps other processes from claiming a folder at the same time; a process that ends, however, lets it go.
 
     Raises:
-        ClientError: Another process has it.
+        FolderInUseError: Another process has it.
     """
     lock = os.open(folder / f"lock{TEMPORARY_SUFFIX}", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ClientError(
+            raise FolderInUseError(
                 "another training job is using this folder. Wait until it has ended, or give this job a folder of its "
                 "own.",
                 where=str(folder),

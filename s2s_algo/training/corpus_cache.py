@@ -10,14 +10,13 @@ import dataclasses
 import hashlib
 import json
 import logging
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2s_algo.checkpoints.atomic import claimed, new_folder, writing
+from s2s_algo.checkpoints.atomic import FolderInUseError, claimed, new_folder
 from s2s_algo.data.channels import RecordChannel
 from s2s_algo.data.corpus import Corpus, CorpusReport, build_corpus, open_corpus
-from s2s_algo.errors import ClientError, PlatformError
+from s2s_algo.errors import PlatformError
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ def stored_corpus(channel: RecordChannel, sizes: tuple[int, int], scratch: Path,
     Args:
         channel: The files to read.
         sizes: Of the source and the target vocabulary.
-        scratch: Where the corpus is put without a cache, and while another job writes into the cache.
+        scratch: Where the corpus is put without a cache, and where nothing can be written to the cache.
         cache: The folder of corpora that are kept, made if it does not exist.
 
     Raises:
@@ -57,22 +56,27 @@ def stored_corpus(channel: RecordChannel, sizes: tuple[int, int], scratch: Path,
     """
     if cache is None:
         return _build(channel, sizes, scratch)
-    with writing(cache):
-        cache.mkdir(parents=True, exist_ok=True)
     place = cache / f"{channel.name}-{_key(channel, sizes)}"
     if found := _find(place, channel):
         logger.info("%s channel: unchanged, its corpus is taken from %s", channel.name, place)
         return found
-    with ExitStack() as held:
-        try:
-            held.enter_context(claimed(cache))
-        except ClientError:
-            logger.info("%s channel: another job is writing to %s, which is not used", channel.name, cache)
-            return _build(channel, sizes, scratch)
-        with new_folder(place) as folder:
-            built = _build(channel, sizes, folder)
-            summary = {"report": dataclasses.asdict(built.report), "digest": built.digest}
-            (folder / _SUMMARY_FILE).write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    try:
+        return _keep(channel, sizes, place)
+    except FolderInUseError:
+        logger.info("%s channel: another job is writing to %s, which is not used", channel.name, cache)
+    except (OSError, PlatformError) as error:
+        # A job can do without it.
+        logger.warning("%s channel: its corpus cannot be kept in S2S_CACHE_DIR: %s", channel.name, error)
+    return _build(channel, sizes, scratch)
+
+
+def _keep(channel: RecordChannel, sizes: tuple[int, int], place: Path) -> StoredCorpus:
+    """Builds a corpus in the cache."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with claimed(place.parent), new_folder(place) as folder:
+        built = _build(channel, sizes, folder)
+        summary = {"report": dataclasses.asdict(built.report), "digest": built.digest}
+        (folder / _SUMMARY_FILE).write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return dataclasses.replace(built, folder=place)
 
 

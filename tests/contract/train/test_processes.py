@@ -7,6 +7,8 @@ import json
 import math
 import os
 import signal
+import time
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +103,19 @@ def test_a_killed_process_fails_the_job_which_goes_on_when_it_is_started_again(j
     again.terminate()
     assert again.wait().exit_code == 0
     assert not opt_ml.failure.exists()
+
+
+def test_processes_end_soon_after_a_launcher_that_was_killed(jobs, tmp_path):
+    opt_ml = OptMl.ready(tmp_path / "ml", ENDLESS)
+    job = jobs.start_cold(opt_ml)
+    job.wait_for("Training started")
+    workers = [job.worker(rank) for rank in (0, 1)]
+    os.kill(job.pid, signal.SIGKILL)
+    job.wait()
+    limit = time.monotonic() + 20
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
 
 
 def test_a_mistake_of_the_user_is_told_as_by_one_process(jobs, tmp_path):

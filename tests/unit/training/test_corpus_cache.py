@@ -159,14 +159,30 @@ def test_two_jobs_do_not_write_at_the_same_time(channel, cache, tmp_path, caplog
     assert caplog.messages == [f"train channel: another job is writing to {cache}, which is not used"]
 
 
-def test_a_cache_that_cannot_be_made_is_named(channel, tmp_path):
+def test_a_job_does_without_a_cache_that_cannot_be_made(channel, tmp_path, caplog):
     (tmp_path / "file").write_text("")
-    with pytest.raises(PlatformError) as caught:
-        stored_corpus(channel, SIZES, tmp_path / "scratch", tmp_path / "file" / "corpora")
-    assert str(caught.value) == (
-        f"{tmp_path / 'file' / 'corpora'}: cannot write (Not a directory). Free space on the disk or mend its "
-        "permissions."
+    stored = stored_corpus(channel, SIZES, tmp_path / "scratch", tmp_path / "file" / "corpora")
+    assert stored.folder == tmp_path / "scratch"
+    (message,) = caplog.messages
+    assert message == (
+        "train channel: its corpus cannot be kept in S2S_CACHE_DIR: [Errno 20] Not a directory: "
+        f"'{tmp_path / 'file' / 'corpora'}'"
     )
+
+
+def test_a_job_does_without_a_cache_that_is_full(channel, cache, tmp_path, monkeypatch, caplog):
+    real = corpus_cache.build_corpus
+
+    def fail(channel, source_size, target_size, folder):
+        if folder.is_relative_to(cache):
+            raise PlatformError("no space left", where=str(folder))
+        return real(channel, source_size, target_size, folder)
+
+    monkeypatch.setattr(corpus_cache, "build_corpus", fail)
+    stored = stored_corpus(channel, SIZES, tmp_path / "scratch", cache)
+    assert pairs_of(stored.corpus) == [(list(s), list(t)) for s, t in TRAIN]
+    assert "its corpus cannot be kept in S2S_CACHE_DIR: " in caplog.text
+    assert not [folder for folder in cache.iterdir() if folder.is_dir()]
 
 
 def test_all_processes_of_a_machine_map_one_corpus(tmp_path, cache):
