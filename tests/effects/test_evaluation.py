@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from s2s_algo.checkpoints.artifact import save_artifact
-from s2s_algo.decoding import translator as translator_module
+from s2s_algo.decoding import scheduler as scheduler_module
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.errors import ClientError
 from s2s_algo.training import trainer
@@ -96,7 +96,7 @@ def watch_translations(monkeypatch):
     translate, asked = Translator.translate, []
 
     def spy(self, sources, options=None):
-        if options is None:
+        if options is None or options.max_output_length is None:
             asked.append([list(source) for source in sources])
         return translate(self, sources, options)
 
@@ -152,13 +152,13 @@ def test_a_sample_leaves_perplexity_on_all_pairs(jobs):
 @pytest.mark.effect_of("beam_size")
 @pytest.mark.parametrize("width", [1, 4])
 def test_the_beam_is_so_wide_for_bleu_and_in_the_artifact(jobs, monkeypatch, tmp_path, width):
-    search, widths = translator_module.beam_search, []
+    search, widths = scheduler_module.BeamSearch, []
 
     def spy(*args, beam_size, **others):
         widths.append(beam_size)
         return search(*args, beam_size=beam_size, **others)
 
-    monkeypatch.setattr(translator_module, "beam_search", spy)
+    monkeypatch.setattr(scheduler_module, "BeamSearch", spy)
     assembled = jobs.train({"beam_size": str(width), "bleu_sample_size": "-1"})
     assert widths
     assert set(widths) == {width}

@@ -8,6 +8,7 @@ import torch
 
 from s2s_algo.data.buckets import Bucket, define_parallel_buckets
 from s2s_algo.data.plans import BucketPlan
+from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.translation import Translation
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.model.inference import InferenceConfig
@@ -150,9 +151,11 @@ class FakeTranslator:
         self.asked = []
         self.model = small_model().train()
         self.target_vocabulary = TARGET
+        self.options = SearchOptions(beam_size=2)
 
-    def translate(self, sources):
+    def translate(self, sources, options):
         assert not self.model.training
+        assert options == SearchOptions(beam_size=2, with_attention=False)
         self.asked.append([list(source) for source in sources])
         return [self._translation(source) for source in sources]
 
