@@ -213,11 +213,11 @@ class Scheduler:
         return min(own.free, room) if own else max(room, 0 if self._batches else 1)
 
     def _failed(self, manner: Manner, sentences: list[Sentence], error: Exception) -> list[Found]:
+        # Its frames hold the tensors of the failed attempt, and somebody may keep the error.
+        traceback.clear_frames(error.__traceback__)
         out_of_memory = is_out_of_memory(error)
         if out_of_memory:
             logger.warning("out of memory with %d sentences in a batch: %s", len(sentences), error)
-            # Its frames hold the tensors of the failed attempt.
-            traceback.clear_frames(error.__traceback__)
             free_device_memory()
         elif len(sentences) > 1:
             logger.warning("a step with %d sentences failed; they are searched anew", len(sentences), exc_info=error)

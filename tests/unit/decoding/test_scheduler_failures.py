@@ -347,6 +347,18 @@ def test_the_tensors_of_a_failed_attempt_are_gone_before_device_memory_is_freed(
     assert len(finish(scheduler)) == 4
 
 
+def test_an_error_that_somebody_keeps_holds_no_tensors(monkeypatch, model, watch):
+    with monkeypatch.context() as patch:
+        Trouble(patch, model, watch, "step", late(3))
+        bad = poison()
+        error = finish(scheduler_of(model, [bad]))[bad].error
+        scheduler = scheduler_of(model, [sentence()])
+        scheduler.step()
+    assert isinstance(error, PoisonError)
+    # All others are gone.
+    assert len(watch[-1].running) == 1
+
+
 # Errors between the steps of the model
 
 
