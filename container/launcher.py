@@ -82,7 +82,7 @@ def launch(paths: Paths, resources: Resources, processes: int, scratch: Path, st
         signals_to_handle="SIGQUIT",  # the others are ours
         logs_specs=DefaultLogsSpecs(str(scratch / "logs")),  # a folder that stays empty
     )
-    logger.info("Training with %d processes on each of %d hosts", processes, hosts)
+    logger.info("Training with %d %s", processes, f"processes on each of {hosts} hosts" if hosts > 1 else "processes")
     _listen(scratch, stop, begun)
     try:
         elastic_launch(config, sys.executable)("-m", "container.worker")

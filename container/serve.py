@@ -1,4 +1,4 @@
-"""The command ``serve``: an HTTP server on the model folder.
+"""The command ``serve``: an HTTP server on the model folder, or on those that a multi-model endpoint is told to load.
 
 Source: container contract 4.
 """
@@ -18,7 +18,7 @@ from container.logging import configure_logging
 from container.paths import Paths
 from container.threads import WAIT_ASLEEP, thread_settings
 from s2s_algo.errors import ClientError
-from serve.app import create_app, load_translator
+from serve.app import create_app, create_multi_model_app, load_translator
 from serve.settings import METRICS_FOLDER, Settings, memory_disk
 
 logger = logging.getLogger(__name__)
@@ -48,8 +48,10 @@ def run(application: str = "container.serve:application()") -> NoReturn:
 
 def application() -> Flask:
     """Creates the WSGI application, in each server process."""
-    paths = Paths.from_environment()
-    return create_app(lambda: load_translator(paths.model), Settings.from_environment(os.environ))
+    paths, settings = Paths.from_environment(), Settings.from_environment(os.environ)
+    if settings.multi_model:
+        return create_multi_model_app(lambda folder: load_translator(folder, settings), paths.base / "models", settings)
+    return create_app(lambda: load_translator(paths.model, settings), settings)
 
 
 class ServerLogger(Logger):  # type: ignore[misc]  # gunicorn has no types

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,7 @@ def _train(
         workers=workers,
         outputs=Outputs(paths.output_data, paths.tensorboard, artifact=paths.model),
         cache=paths.corpus_cache,
+        job_name=os.environ.get("TRAINING_JOB_NAME"),
     )
     try:
         train(assembled.job, assembled.state, stop.interruptible())

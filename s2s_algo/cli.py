@@ -8,12 +8,14 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, get_args
 
 import click
 
+from s2s_algo.decoding.options import PrecisionName
 from s2s_algo.errors import ClientError, S2SError
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ _LINES_AT_ONCE = 256
 # What `prepare` makes at most by default: 50,000 words and four special tokens.
 _LARGEST_VOCABULARY = 50_004
 _SIZE = click.IntRange(4, 2**31 - 1)
+
+
+_PRECISION = partial(click.option, "--precision", type=click.Choice(get_args(PrecisionName)))
 
 
 class _Group(click.Group):
@@ -81,7 +86,10 @@ def prepare(**options: Any) -> None:
 @click.option("--n-best", default=1, type=click.IntRange(min=1), show_default=True, help="Translations per sentence.")
 @click.option("--scores", is_flag=True, help="Put the score and a tab before each translation; lower is better.")
 @click.option("--json", "as_json", is_flag=True, help="Write an object per line, with tokens, score and attention.")
-def translate(folder: Path, beam_size: int | None, n_best: int, scores: bool, as_json: bool) -> None:
+@_PRECISION(default="float32", show_default=True, help="Of products with the weights.")
+def translate(
+    folder: Path, beam_size: int | None, n_best: int, scores: bool, as_json: bool, precision: PrecisionName
+) -> None:
     """Translates standard input to standard output, a sentence of whitespace-separated tokens per line.
 
     With --n-best N, a line is "number of the sentence ||| translation ||| score", best first; a blank sentence, or one
@@ -95,7 +103,7 @@ def translate(folder: Path, beam_size: int | None, n_best: int, scores: bool, as
 
     from s2s_algo.decoding.translator import Translator
 
-    translator = Translator.load(folder)
+    translator = Translator.load(folder, precision=precision)
     options = replace(translator.options, n_best=n_best, with_attention=as_json)
     if beam_size is not None:
         options = replace(options, beam_size=beam_size)
@@ -116,6 +124,39 @@ def translate(folder: Path, beam_size: int | None, n_best: int, scores: bool, as
             else:
                 click.echo(f"{found[0].score:.6f}\t{found[0].text}" if scores else found[0].text)
             number += 1
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--model", "folder", required=True, type=click.Path(path_type=Path), help="Folder of the artifact.")
+@click.option("--beam-size", type=click.IntRange(min=1), help="Hypotheses kept per sentence; default: the model's own.")
+@_PRECISION(multiple=True, default=("float32",), help="Of products with the weights; may be given several times.")
+def evaluate(
+    source: Path, target: Path, folder: Path, beam_size: int | None, precision: tuple[PrecisionName, ...]
+) -> None:
+    """Translates SOURCE and compares the translations with TARGET, line by line (.gz too).
+
+    BLEU is on whitespace tokens, as in training. The numbers behind the scores are 95 % confidence intervals. "same" is
+    the share of the sentences that are translated as in the first precision.
+
+    \b
+    Example:
+        s2s evaluate test.en test.de --model job/model --precision float32 --precision int8
+    """  # noqa: D301 (click looks for the character itself)
+    from s2s_algo.evaluation import evaluate as evaluate_in
+    from s2s_algo.evaluation import read_parallel
+
+    rows, signatures = [], {}
+    for found in evaluate_in(folder, *read_parallel(source, target), precision, beam_size):
+        cells = [f"{score.value:.2f} ± {score.interval:.2f}" for score in found.scores]
+        speed = f"{found.per_second:.1f}"
+        rows.append((found.precision, *cells, f"{found.exact:.1%}", f"{found.same:.1%}", speed))
+        signatures = {score.name: score.signature for score in found.scores}
+    _table(("precision", *signatures, "exact", "same", "sentences/s"), rows)
+    click.echo()
+    for name, signature in signatures.items():
+        click.echo(f"{name}|{signature}")
 
 
 def _use_utf8() -> None:

@@ -114,6 +114,7 @@ def assemble_job(
     workers: Workers | None = None,
     sharded: bool = False,
     outputs: Outputs | None = None,
+    job_name: str | None = None,
 ) -> Assembled:
     """A job in a folder; assembled again in the same folder, it goes on from its checkpoints there.
 
@@ -128,6 +129,7 @@ def assemble_job(
         workers: Who trains together; by default this process alone.
         sharded: Whether every machine has pairs of its own.
         outputs: Where reports go; by default there are none.
+        job_name: What the platform calls it.
     """
     raw = raw or {}
     tiny = {name: value for name, value in TINY.items() if name not in [TAKES_THE_PLACE_OF.get(other) for other in raw]}
@@ -144,6 +146,7 @@ def assemble_job(
         stop_requested=stop_requested,
         workers=workers,
         outputs=outputs,
+        job_name=job_name,
     )
 
 

@@ -7,12 +7,10 @@ error instead of being rebuilt, and ``<pad>`` in a text becomes ``<unk>``, becau
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import tempfile
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +18,7 @@ from typing import NamedTuple
 from s2s_algo.data.channels import SOURCE_VOCABULARY, TARGET_VOCABULARY
 from s2s_algo.data.pairs import encode_pair
 from s2s_algo.data.recordio import write_record
+from s2s_algo.data.text import read_lines
 from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
 from s2s_algo.errors import ClientError, PlatformError
 
@@ -162,12 +161,12 @@ def _vocabularies(options: PrepareOptions) -> tuple[Vocabulary, Vocabulary]:
     if options.vocabulary_source is not None and options.vocabulary_target is not None:
         return Vocabulary.load(options.vocabulary_source), Vocabulary.load(options.vocabulary_target)
     if options.single_vocabulary:
-        lines = itertools.chain(_lines(options.train_source), _lines(options.train_target))
+        lines = itertools.chain(read_lines(options.train_source), read_lines(options.train_target))
         shared = build_vocabulary(lines, options.num_words_source, options.word_min_count_source)
         return shared, shared
     return (
-        build_vocabulary(_lines(options.train_source), options.num_words_source, options.word_min_count_source),
-        build_vocabulary(_lines(options.train_target), options.num_words_target, options.word_min_count_target),
+        build_vocabulary(read_lines(options.train_source), options.num_words_source, options.word_min_count_source),
+        build_vocabulary(read_lines(options.train_target), options.num_words_target, options.word_min_count_target),
     )
 
 
@@ -177,7 +176,7 @@ def _write_records(
     """Writes one record for every pair of lines of which neither is blank."""
     written = skipped = source_lines = target_lines = 0
     with path.open("wb") as stream:
-        for source_line, target_line in itertools.zip_longest(_lines(source_text), _lines(target_text)):
+        for source_line, target_line in itertools.zip_longest(read_lines(source_text), read_lines(target_text)):
             source_lines += source_line is not None
             target_lines += target_line is not None
             if source_line is None or target_line is None:
@@ -196,20 +195,6 @@ def _write_records(
     if not written:
         raise ClientError(f"{source_text} and {target_text} hold no pair of lines of which neither is blank")
     return PairCounts(written, skipped)
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Yields the lines of a text as UTF-8, with U+FFFD in place of what is not UTF-8."""
-    try:
-        # utf-8-sig: a byte order mark would become a part of the first word.
-        if path.suffix == ".gz":
-            with gzip.open(path, "rt", encoding="utf-8-sig", errors="replace") as stream:
-                yield from stream
-        else:
-            with path.open(encoding="utf-8-sig", errors="replace") as stream:
-                yield from stream
-    except (OSError, EOFError, zlib.error) as error:  # the last two: damaged gzip data
-        raise ClientError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _move(file: Path, options: PrepareOptions) -> Path:

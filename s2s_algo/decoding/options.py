@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from s2s_algo.errors import ClientError
 
 _LARGEST_BEAM = 1000
+
+# Of products with the weights of a model that only translates.
+PrecisionName = Literal["float32", "bfloat16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)

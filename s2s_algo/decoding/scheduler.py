@@ -20,7 +20,7 @@ from s2s_algo.model.seq2seq import Seq2Seq
 logger = logging.getLogger(__name__)
 
 # Rows (hypotheses) and rows times source positions that are searched at the same time; bounds memory, not results.
-_MOST_ROWS = 320
+MOST_ROWS = 320
 _MOST_SOURCE_CELLS = 40_960
 
 # Sources up to the same power of two share a batch, and all up to this one.
@@ -91,11 +91,18 @@ class Scheduler:
     When a step fails, for lack of memory or otherwise, its sentences are searched anew, half as many at a time, and so
     on until the culprit is alone; the others get their answers. Of a lack of memory only a sentence is the culprit that
     runs into it while nothing else is searched.
+
+    Args:
+        model: What is searched.
+        bos_id: Id of ``<s>``.
+        eos_id: Id of ``</s>``.
+        most_rows: Hypotheses that are searched at the same time; one sentence always is, whatever its beam.
     """
 
-    def __init__(self, model: Seq2Seq, bos_id: int, eos_id: int) -> None:
+    def __init__(self, model: Seq2Seq, bos_id: int, eos_id: int, most_rows: int = MOST_ROWS) -> None:
         self._model = model
         self._bos_id, self._eos_id = bos_id, eos_id
+        self._most_rows = most_rows
         self._waiting: deque[_Waiting] = deque()
         self._batches: dict[tuple[Manner, int], BeamSearch] = {}  # none of them empty; the next in turn is the first
         # Of a step that failed; while there are any, only they may enter, and so many to a batch, or one if there is no
@@ -173,7 +180,7 @@ class Scheduler:
             eos_id=self._eos_id,
             beam_size=manner.beam_size,
             ranking=manner.ranking,
-            places=sentences_at_once(manner.beam_size, width),
+            places=sentences_at_once(manner.beam_size, width, self._most_rows),
             width=width,
             with_attention=manner.with_attention,
         )
@@ -208,7 +215,7 @@ class Scheduler:
         for (other, other_width), search in self._batches.items():
             rows += len(search.sentences) * other.beam_size
             cells += len(search.sentences) * other.beam_size * other_width
-        rows, cells = _MOST_ROWS - rows, _MOST_SOURCE_CELLS - cells
+        rows, cells = self._most_rows - rows, _MOST_SOURCE_CELLS - cells
         room = min(rows // manner.beam_size, cells // (manner.beam_size * width))
         return min(own.free, room) if own else max(room, 0 if self._batches else 1)
 
@@ -242,11 +249,12 @@ def batch_width(length: int) -> int:
     return max(_SMALLEST_WIDTH, 1 << (length - 1).bit_length())
 
 
-def sentences_at_once(beam_size: int, width: int) -> int:
+def sentences_at_once(beam_size: int, width: int, most_rows: int = MOST_ROWS) -> int:
     """The most sentences that are searched at the same time; one always is.
 
     Args:
         beam_size: Hypotheses of each.
         width: Most tokens of a source.
+        most_rows: Hypotheses of all of them.
     """
-    return max(1, min(_MOST_ROWS // beam_size, _MOST_SOURCE_CELLS // (beam_size * width)))
+    return max(1, min(most_rows // beam_size, _MOST_SOURCE_CELLS // (beam_size * width)))

@@ -38,7 +38,7 @@ class TranslationStream:
     def __init__(self, translator: Translator) -> None:
         self._translator = translator
         vocabulary = translator.target_vocabulary
-        self._scheduler = Scheduler(translator.model, vocabulary.bos_id, vocabulary.eos_id)
+        self._scheduler = Scheduler(translator.model, vocabulary.bos_id, vocabulary.eos_id, translator.most_rows)
         self._tickets: dict[Sentence, Ticket] = {}
         self._ready: list[Ticket] = []  # that need no search
 

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from s2s_algo.checkpoints.artifact import Artifact
 from s2s_algo.data.vocabulary import PAD_ID, Vocabulary
 from s2s_algo.decoding.beam_search import Hypothesis, Sentence
-from s2s_algo.decoding.options import SearchOptions
+from s2s_algo.decoding.fixed import fix_weights
+from s2s_algo.decoding.options import PrecisionName, SearchOptions
 from s2s_algo.decoding.ranking import LengthPenalty, PieceScore, Ranking
+from s2s_algo.decoding.scheduler import MOST_ROWS
 from s2s_algo.decoding.stream import TranslationStream
 from s2s_algo.decoding.translation import Translation
 from s2s_algo.errors import ClientError
@@ -32,6 +34,7 @@ class Translator:
         source_vocabulary, target_vocabulary: What ids mean.
         inference: How the model translates by itself.
         options: The same as search options, used where a call gives none.
+        most_rows: Hypotheses that a stream searches at the same time; one sentence always is, whatever its beam.
     """
 
     def __init__(
@@ -40,32 +43,49 @@ class Translator:
         source_vocabulary: Vocabulary,
         target_vocabulary: Vocabulary,
         inference: InferenceConfig,
+        most_rows: int = MOST_ROWS,
     ) -> None:
         self.model = model
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
         self.inference = inference
+        self.most_rows = most_rows
         self.options = SearchOptions(inference.beam_size, inference.length_penalty_alpha, inference.length_penalty_beta)
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device | None = None) -> Translator:
+    def load(
+        cls,
+        folder: Path,
+        device: torch.device | None = None,
+        most_rows: int = MOST_ROWS,
+        precision: PrecisionName = "float32",
+    ) -> Translator:
         """Loads a model.
 
         Args:
             folder: What a training job left in ``/opt/ml/model``, or a model of the original.
             device: Where to compute; by default a GPU if there is one.
+            most_rows: Hypotheses that are searched at the same time.
+            precision: Of products with the weights; see ``fix_weights``.
 
         Raises:
-            ClientError: The folder holds no model that can be read.
+            ClientError: The folder holds no model that can be read, or the device cannot compute so.
         """
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return cls.from_artifact(load_model(folder), device)
+        return cls.from_artifact(load_model(folder), device, most_rows, precision)
 
     @classmethod
-    def from_artifact(cls, artifact: Artifact, device: torch.device) -> Translator:
-        """A translator of a loaded artifact."""
+    def from_artifact(
+        cls,
+        artifact: Artifact,
+        device: torch.device,
+        most_rows: int = MOST_ROWS,
+        precision: PrecisionName = "float32",
+    ) -> Translator:
+        """A translator of a loaded artifact, whose model it takes over: it can be neither trained nor saved."""
         model = artifact.model.to(device).eval()
-        return cls(model, artifact.source_vocabulary, artifact.target_vocabulary, artifact.inference)
+        fix_weights(model, precision)
+        return cls(model, artifact.source_vocabulary, artifact.target_vocabulary, artifact.inference, most_rows)
 
     def translate(self, sources: Sequence[Sequence[int]], options: SearchOptions | None = None) -> list[Translation]:
         """The best translation of each source; see ``translate_n_best``."""

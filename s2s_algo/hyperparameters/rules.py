@@ -214,6 +214,21 @@ def chunks_are_not_cut(job: Hyperparameters) -> Iterator[Finding]:
         )
 
 
+def chunks_leave_no_gaps(job: Hyperparameters) -> Iterator[Finding]:
+    """A `chunking` step should be at most its size.
+
+    With a longer one the tokens between two chunks are left out; the log warns.
+    """
+    if job.chunking and job.chunking.step > job.chunking.size:
+        left_out = job.chunking.step - job.chunking.size
+        yield Finding(
+            "WARNING",
+            ("chunking",),
+            f"{written(job.chunking)} leaves out {left_out} of every {job.chunking.step} tokens",
+            f"a step of at most {job.chunking.size} keeps them all",
+        )
+
+
 def one_limit_of_epochs(job: Hyperparameters) -> Iterator[Finding]:
     """`num_epochs` and `max_num_epochs` are the same, so only one of them can be passed."""
     if job.num_epochs is not None and job.max_num_epochs is not None:
@@ -260,6 +275,7 @@ RULES: tuple[Callable[[Hyperparameters], Iterator[Finding]], ...] = (
     token_batches_alone,
     pairs_of_token_batches,
     chunks_are_not_cut,
+    chunks_leave_no_gaps,
     one_limit_of_epochs,
     one_time_of_checkpoints,
     start_where_an_epoch_ended,

@@ -46,7 +46,7 @@ class Convolution(nn.Module):
         outputs = 2 * hidden_size if activation == "glu" else hidden_size
         self.weight = nn.Parameter(torch.empty(outputs, hidden_size, kernel_width))
         self.bias = nn.Parameter(torch.empty(outputs))
-        self._activation = _ACTIVATIONS[activation]
+        self.activation = _ACTIVATIONS[activation]
 
     def forward(self, windows: Tensor) -> Tensor:
         """Convolves.
@@ -58,7 +58,7 @@ class Convolution(nn.Module):
             float [..., H].
         """
         outputs = functional.linear(windows.flatten(-2), self.weight.flatten(1), self.bias)
-        return self._activation(outputs)
+        return self.activation(outputs)
 
 
 class ConvolutionalStack(nn.Module):

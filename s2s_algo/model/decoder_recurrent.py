@@ -82,16 +82,16 @@ class RecurrentDecoder(Decoder[RecurrentState]):
         embedded_gates = functional.linear(embedded, embedding_weight, self.cells[0].bias_ih)
         outputs = []
         for gates in embedded_gates.unbind(1):
-            state, _ = self._advance(gates, feed_weight, state, memory)
+            fed = functional.linear(state.attentional, feed_weight)
+            state, _ = self._advance(gates + fed, state, memory)
             outputs.append(state.attentional)
         return torch.stack(outputs, dim=1)
 
     def step(  # noqa: D102
         self, embedded: Tensor, state: RecurrentState, memory: Memory
     ) -> tuple[Tensor, RecurrentState, Tensor]:
-        embedding_weight, feed_weight = self._first_weights()
-        embedded_gates = functional.linear(embedded, embedding_weight, self.cells[0].bias_ih)
-        state, weights = self._advance(embedded_gates, feed_weight, state, memory)
+        gates = self.cells[0].input_gates(torch.cat([embedded, state.attentional], dim=-1))
+        state, weights = self._advance(gates, state, memory)
         return state.attentional, state, weights
 
     def _first_weights(self) -> tuple[Tensor, Tensor]:
@@ -102,13 +102,10 @@ class RecurrentDecoder(Decoder[RecurrentState]):
         weight = self.cells[0].weight_ih
         return weight[:, : self.embedding_size], weight[:, self.embedding_size :].contiguous()
 
-    def _advance(
-        self, embedded_gates: Tensor, feed_weight: Tensor, state: RecurrentState, memory: Memory
-    ) -> tuple[RecurrentState, Tensor]:
-        """One step, given the embedding's share of layer 1's gates, float [N, G]."""
+    def _advance(self, gates: Tensor, state: RecurrentState, memory: Memory) -> tuple[RecurrentState, Tensor]:
+        """One step, given the share of layer 1's gates, float [N, G], that the embedding and the last answer have."""
         # (1) Layer 1 reads the embedding and the last answer.
-        fed = functional.linear(state.attentional, feed_weight)
-        layers = [self.cells[0](embedded_gates + fed, state.layers[0])]
+        layers = [self.cells[0](gates, state.layers[0])]
         output = layers[0][0]
         # (2) The attention is asked by layer 1, or after all layers by the top one.
         if self.config.feeds_upper_layers:

@@ -41,6 +41,10 @@ class RecurrentCell(nn.Module):
         """The inputs' share of the gates, float [..., G], of inputs float [..., inputs]."""
         return functional.linear(inputs, self.weight_ih, self.bias_ih)
 
+    def hidden_gates(self, h: Tensor) -> Tensor:
+        """The last output's share of the gates, float [N, G], of h float [N, H]."""
+        return functional.linear(h, self.weight_hh, self.bias_hh)
+
     def forward(self, input_gates: Tensor, state: LayerState) -> LayerState:
         """One step.
 
@@ -51,6 +55,11 @@ class RecurrentCell(nn.Module):
         Returns:
             The state after it; its first tensor is the layer's output.
         """
+        return self.after(input_gates, self.hidden_gates(state[0]), state)
+
+    @staticmethod
+    def after(input_gates: Tensor, hidden_gates: Tensor, state: LayerState) -> LayerState:
+        """The state after a step, given both shares of the gates."""
         raise NotImplementedError
 
 
@@ -60,9 +69,10 @@ class LSTMCell(RecurrentCell):
     gates = 4
     states = 2
 
-    def forward(self, input_gates: Tensor, state: LayerState) -> LayerState:  # noqa: D102
-        h, c = state
-        i, f, g, o = (input_gates + functional.linear(h, self.weight_hh, self.bias_hh)).chunk(4, dim=-1)
+    @staticmethod
+    def after(input_gates: Tensor, hidden_gates: Tensor, state: LayerState) -> LayerState:  # noqa: D102
+        _, c = state
+        i, f, g, o = (input_gates + hidden_gates).chunk(4, dim=-1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
 
@@ -73,10 +83,11 @@ class GRUCell(RecurrentCell):
     gates = 3
     states = 1
 
-    def forward(self, input_gates: Tensor, state: LayerState) -> LayerState:  # noqa: D102
+    @staticmethod
+    def after(input_gates: Tensor, hidden_gates: Tensor, state: LayerState) -> LayerState:  # noqa: D102
         (h,) = state
         input_r, input_z, input_n = input_gates.chunk(3, dim=-1)
-        hidden_r, hidden_z, hidden_n = functional.linear(h, self.weight_hh, self.bias_hh).chunk(3, dim=-1)
+        hidden_r, hidden_z, hidden_n = hidden_gates.chunk(3, dim=-1)
         r = torch.sigmoid(input_r + hidden_r)
         z = torch.sigmoid(input_z + hidden_z)
         n = torch.tanh(input_n + r * hidden_n)

@@ -32,7 +32,7 @@ class Seq2Seq(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.output_layer.weight.device
+        return self.source_embedding.weight.device
 
     def encode(self, source: Tensor, length: Tensor) -> EncodedSource:
         """Encodes.

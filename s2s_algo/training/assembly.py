@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -42,6 +41,7 @@ from s2s_algo.training.settings import (
     stopping_rule,
 )
 from s2s_algo.training.snapshot import JobIdentity, restore
+from s2s_algo.training.starting_point import choose_best_of, starting_point
 from s2s_algo.training.state import TrainState
 from s2s_algo.training.stopping import CheckpointRule, stop_if
 from s2s_algo.training.trainer import TrainingJob
@@ -102,6 +102,7 @@ def assemble(
     workers: Workers | None = None,
     outputs: Outputs | None = None,
     cache: Path | None = None,
+    job_name: str | None = None,
 ) -> Assembled:
     """Builds all parts of a job and resumes it if there is a checkpoint.
 
@@ -116,6 +117,7 @@ def assemble(
         workers: Who trains together; by default this process alone.
         outputs: Where its reports go; by default there are none.
         cache: Where corpora are kept for jobs to come; by default they are not.
+        job_name: What the platform calls the job, if it does.
 
     Raises:
         ClientError: The data, or a checkpoint of another job.
@@ -164,7 +166,8 @@ def assemble(
         )
     translator = Translator(model, source_vocabulary, target_vocabulary, inference)
     bleu = _bleu(hyperparameters, validation_full, translator, workers, validation_is_shard)
-    logger.info("Early stopping by optimizing '%s'", hyperparameters.optimized_metric)
+    optimized = METRICS[hyperparameters.optimized_metric]
+    logger.info("Early stopping by optimizing '%s'", optimized.name)
     # (5) The checkpoint to go on from.
     store = CheckpointStore(checkpoints)
     identity = JobIdentity(
@@ -176,16 +179,16 @@ def assemble(
             "validation channel": validation_digest,
         },
         defaults=Hyperparameters().model_dump(mode="json"),
+        job_name=job_name,
     )
     state = TrainState()
     if workers.is_leader:
-        begin = _starting_point(store, hyperparameters.start_epoch)
+        begin = starting_point(store, hyperparameters.start_epoch, job_name)
         if begin is not None:
             where = str(store.folder(begin))
             state = restore(store.load(begin), model, optimizer, schedule, identity, where)
+            choose_best_of(state, store.stored(), optimized)
             logger.info("Resuming from %s: update %d, epoch %d", where, state.updates, state.epoch)
-        if hyperparameters.start_epoch != "auto":
-            _remove_later(store, begin or 0)
     # The other workers need not see the leader's checkpoints.
     state, optimizer.updates, schedule_state = workers.broadcast((state, optimizer.updates, schedule.state()))
     schedule.load_state(schedule_state)
@@ -202,7 +205,7 @@ def assemble(
         train_data=train_data,
         validation_data=validation_data,
         bleu=bleu,
-        optimized=METRICS[hyperparameters.optimized_metric],
+        optimized=optimized,
         shown_metric=hyperparameters.training_metric,
         stopping=stopping_rule(hyperparameters),
         checkpoints=CheckpointRule(hyperparameters.checkpoint_frequency_num_batches, hyperparameters.save_interval),
@@ -221,7 +224,7 @@ def assemble(
             outputs,
             workers=workers,
             identity=identity,
-            optimized=METRICS[hyperparameters.optimized_metric],
+            optimized=optimized,
             train_data=train_data,
             validation_data=validation_data,
             validation=validation_full,
@@ -231,38 +234,6 @@ def assemble(
         ),
     )
     return Assembled(job, state, hyperparameters, source_vocabulary, target_vocabulary, inference)
-
-
-def _starting_point(store: CheckpointStore, start_epoch: int | Literal["auto"]) -> int | None:
-    """The updates of the checkpoint to go on from, if there is one.
-
-    Raises:
-        ClientError: There is no checkpoint of the epoch before ``start_epoch``.
-    """
-    if start_epoch == "auto":
-        return store.newest()
-    if start_epoch == 1:
-        return None
-    ends = {}
-    for updates in store.stored():
-        state = store.values(updates)["state"]
-        if state["position"] == 0 and state["evaluated_updates"] == updates:
-            ends[state["epoch"]] = updates
-    before = start_epoch - 1
-    if before not in ends:
-        raise ClientError(
-            f"start_epoch: {start_epoch} needs the checkpoint of epoch {before}, which is not in {store.root}; there "
-            f"are those of epochs {', '.join(map(str, sorted(ends))) or 'none'}. Choose one of them plus 1, or auto."
-        )
-    return ends[before]
-
-
-def _remove_later(store: CheckpointStore, begin: int) -> None:
-    """Removes the checkpoints that would come after the one to go on from."""
-    kept = [updates for updates in store.stored() if updates <= begin]
-    if removed := len(store.stored()) - len(kept):
-        logger.warning("start_epoch: %d checkpoints that come later are removed from %s", removed, store.root)
-    store.retain(kept)
 
 
 def _bleu(

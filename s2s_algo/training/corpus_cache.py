@@ -10,10 +10,11 @@ import dataclasses
 import hashlib
 import json
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2s_algo.checkpoints.atomic import FolderInUseError, claimed, new_folder
+from s2s_algo.checkpoints.atomic import TEMPORARY_SUFFIX, FolderInUseError, claimed, new_folder
 from s2s_algo.data.channels import RecordChannel
 from s2s_algo.data.corpus import Corpus, CorpusReport, build_corpus, open_corpus
 from s2s_algo.errors import PlatformError
@@ -74,10 +75,18 @@ def _keep(channel: RecordChannel, sizes: tuple[int, int], place: Path) -> Stored
     """Builds a corpus in the cache."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with claimed(place.parent), new_folder(place) as folder:
+        _remove_half_built(place.parent, but=folder)
         built = _build(channel, sizes, folder)
         summary = {"report": dataclasses.asdict(built.report), "digest": built.digest}
         (folder / _SUMMARY_FILE).write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return dataclasses.replace(built, folder=place)
+
+
+def _remove_half_built(cache: Path, but: Path) -> None:
+    """Removes what jobs that were killed have left; whoever has claimed the cache is the only one to build in it."""
+    for folder in cache.glob(f"*{TEMPORARY_SUFFIX}/"):
+        if folder != but:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _build(channel: RecordChannel, sizes: tuple[int, int], folder: Path) -> StoredCorpus:

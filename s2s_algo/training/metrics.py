@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sacrebleu.metrics.bleu import BLEU
-
 MetricName = Literal["perplexity", "accuracy", "bleu"]
-
-# What BLEU puts in place of a match count of zero.
-_FLOOR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +64,3 @@ _TRAINING_DEFINITIONS = [
 def metric_definitions() -> list[dict[str, str]]:
     """The ``MetricDefinitions`` of a training or tuning job: what a job can be judged by first."""
     return [*(metric.definition for metric in METRICS.values()), *_TRAINING_DEFINITIONS]
-
-
-@dataclass(frozen=True, slots=True)
-class BleuScore:
-    """BLEU on the scale 0 to 1 and sacreBLEU's signature of how it was computed."""
-
-    score: float
-    signature: str
-
-
-def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> BleuScore:
-    """Corpus BLEU-4 on whitespace tokens with floor smoothing 0.01 and effective order, as the original's.
-
-    Args:
-        hypotheses: Tokens joined by blanks.
-        references: One per hypothesis.
-    """
-    bleu = BLEU(tokenize="none", smooth_method="floor", smooth_value=_FLOOR, effective_order=True, force=True)
-    result = bleu.corpus_score(list(hypotheses), [list(references)])
-    score = result.score / 100
-    if not any(result.counts):
-        # sacreBLEU answers 0 where not even a word matches; the original smooths that case like any other.
-        totals = [total for total in result.totals if total]
-        logs = [math.log(_FLOOR / total) for total in totals]
-        score = result.bp * math.exp(sum(logs) / len(logs)) if logs else 0.0
-    return BleuScore(score, str(bleu.get_signature()))

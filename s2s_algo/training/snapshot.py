@@ -40,15 +40,17 @@ class JobIdentity:
         hyperparameters: All of them, as JSON values.
         data: Digests of the vocabularies and sizes of the corpora, by what they are of.
         defaults: The values of those that a checkpoint does not have, since they were added after it was made.
+        job_name: What the platform calls the run, if it does; may differ.
     """
 
     hyperparameters: Mapping[str, Any]
     data: Mapping[str, str | int]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    job_name: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
-        return {"hyperparameters": dict(self.hyperparameters), "data": dict(self.data)}
+        return {"hyperparameters": dict(self.hyperparameters), "data": dict(self.data), "job_name": self.job_name}
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """What differs from an identity read from a checkpoint, in words."""

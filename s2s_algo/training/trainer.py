@@ -296,7 +296,8 @@ def _watch(job: TrainingJob, progress: Progress, what: str, done: int, total: in
 
 
 def _to_keep(job: TrainingJob, state: TrainState) -> set[int]:
-    stored = job.store.stored()
+    # Later ones, if there are any, are damaged, or of a job that went back.
+    stored = [updates for updates in job.store.stored() if updates <= state.updates]
     if job.retention is None:
         return to_keep(stored, state.best_updates)
     by_epoch = job.checkpoints.every_epochs is not None

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from s2s_algo.bleu import corpus_bleu
 from s2s_algo.data.corpus import Corpus
 from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.training.data import BatchSource
 from s2s_algo.training.loss import Totals, batch_loss
-from s2s_algo.training.metrics import corpus_bleu
 from s2s_algo.training.precision import Precision
 from s2s_algo.training.workers import Workers
 

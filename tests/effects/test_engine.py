@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from container.signals import StopSignal
 from s2s_algo.errors import ClientError
 from s2s_algo.training import trainer
 from s2s_algo.training.loss import batch_loss
+from s2s_algo.training.stopping import StoppingRule
 from s2s_algo.training.trainer import train
 from tests.tiny_job import (
     SOURCE_VOCABULARY,
@@ -80,10 +82,36 @@ def test_a_job_goes_on_from_the_epoch_it_is_told_or_from_the_newest(jobs, tmp_pa
     assert (again.state.updates, again.state.epoch) == (9, 3)
     third = assemble_job(tmp_path / "whole", START | {"num_epochs": "3", "start_epoch": "3"}, **PARTS)
     assert (third.state.updates, third.state.epoch) == (6, 2)
-    # What came after it is gone.
-    assert checkpoints(third) == [3, 6]
+    # Nothing is lost before there is something new.
+    assert checkpoints(third) == [3, 6, 9]
     train(third.job, third.state)
     assert differing(weights_of(third), weights_of(whole)) == []
+
+
+@pytest.mark.effect_of("start_epoch")
+def test_what_comes_later_is_removed_when_there_is_something_new(jobs, tmp_path):
+    continued(jobs, tmp_path, "auto")
+    again = assemble_job(tmp_path, START | {"start_epoch": "2", "num_epochs": "2"}, **PARTS)
+    train(again.job, again.state)
+    assert checkpoints(again) == [3, 6]
+
+
+@pytest.mark.effect_of("start_epoch")
+def test_a_job_that_the_platform_interrupts_does_not_go_back_again(jobs, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    continued(jobs, tmp_path, "auto")
+    raw = START | {"num_epochs": "3", "start_epoch": "2"}
+    job = assemble_job(tmp_path, raw, job_name="second", **PARTS)
+    assert job.state.epoch == 1
+    train(replace(job.job, stopping=StoppingRule(max_updates=None, max_epochs=2, min_epochs=0, patience=9)), job.state)
+    assert checkpoints(job) == [3, 6]
+    caplog.clear()
+    restarted = assemble_job(tmp_path, raw, job_name="second", **PARTS)
+    assert restarted.state.epoch == 2
+    assert "start_epoch: 2 was this job's beginning; it goes on from where it was" in caplog.messages
+    # Another job, or one without a name, goes back.
+    assert assemble_job(tmp_path, raw, job_name="third", **PARTS).state.epoch == 1
+    assert assemble_job(tmp_path, raw, **PARTS).state.epoch == 1
 
 
 @pytest.mark.effect_of("start_epoch")
@@ -91,8 +119,12 @@ def test_epoch_1_starts_afresh(jobs, tmp_path, caplog):
     continued(jobs, tmp_path, "auto")
     afresh = assemble_job(tmp_path, START | {"num_epochs": "3", "start_epoch": "1"}, **PARTS)
     assert afresh.state.updates == 0
-    assert checkpoints(afresh) == []
-    assert f"start_epoch: 3 checkpoints that come later are removed from {tmp_path / 'checkpoints'}" in caplog.messages
+    assert (
+        "start_epoch: checkpoint-000000003, checkpoint-000000006, checkpoint-000000009 will be removed from "
+        f"{tmp_path / 'checkpoints'} as soon as there is a new checkpoint" in caplog.messages
+    )
+    train(afresh.job, afresh.state)
+    assert checkpoints(afresh) == [3, 6, 9]
 
 
 @pytest.mark.effect_of("start_epoch")
@@ -101,8 +133,18 @@ def test_an_epoch_without_its_checkpoint_is_refused(jobs, tmp_path):
     with pytest.raises(ClientError) as error:
         continued(jobs, tmp_path, "7")
     assert str(error.value) == (
-        f"start_epoch: 7 needs the checkpoint of epoch 6, which is not in {tmp_path / 'checkpoints'}; there are those "
-        "of epochs 1, 2, 3. Choose one of them plus 1, or auto."
+        f"start_epoch: 7 needs the checkpoint of epoch 6; {tmp_path / 'checkpoints'} has those of epochs 1, 2, 3. "
+        "Choose one of them plus 1, or auto."
+    )
+
+
+@pytest.mark.effect_of("start_epoch")
+def test_an_epoch_without_any_checkpoint_is_refused(jobs, tmp_path):
+    with pytest.raises(ClientError) as error:
+        continued(jobs, tmp_path, "2")
+    assert str(error.value) == (
+        f"start_epoch: 2 needs the checkpoint of epoch 1; {tmp_path / 'checkpoints'} has none of the end of an epoch. "
+        "Begin with 1, or auto."
     )
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from s2s_algo.training.metrics import corpus_bleu
+from s2s_algo.bleu import corpus_bleu
 from tests.golden.sockeye import GOLDEN
 
 CASES = json.loads((GOLDEN / "bleu.json").read_text(encoding="utf-8"))["cases"]

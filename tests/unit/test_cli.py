@@ -70,6 +70,40 @@ def test_translate_answers_the_last_line_even_if_it_does_not_end(model):
     assert translate(model, "w4 w5\nw7") == translate(model, "w4 w5\nw7\n")
 
 
+def test_translate_in_fewer_bits(model, monkeypatch):
+    loaded = []
+    load = Translator.load
+    monkeypatch.setattr(Translator, "load", lambda folder, **how: loaded.append(how) or load(folder, **how))
+    assert len(translate(model, "w4 w5\nw6\n", "--precision", "int8")) == 2
+    assert loaded == [{"precision": "int8"}]
+    assert "'int4' is not one of 'float32', 'bfloat16', 'int8'" in run("translate", "--precision", "int4").output
+
+
+def test_evaluate_prints_a_row_per_precision_and_signatures(model, tmp_path):
+    lines = [f"w{number % 9 + 4} w{number % 7 + 4}" for number in range(20)]
+    (tmp_path / "source").write_text("".join(f"{line}\n" for line in lines))
+    (tmp_path / "target").write_text("".join(f"{expected(model, line).text}\n" for line in lines))
+    precisions = ["--precision", "float32", "--precision", "bfloat16", "--precision", "int8"]
+    result = run("evaluate", tmp_path / "source", tmp_path / "target", "--model", model, *precisions)
+    assert result.exit_code == 0, result.output
+    head, _, *rows, _, bleu, chrf, ter = result.stdout.splitlines()
+    assert head.split() == ["precision", "BLEU", "chrF2", "TER", "exact", "same", "sentences/s"]
+    assert [row.split()[0] for row in rows] == ["float32", "bfloat16", "int8"]
+    cells = rows[0].split()
+    assert cells[1:-1] == ["100.00", "±", "0.00"] * 2 + ["0.00", "±", "0.00", "100.0%", "100.0%"]
+    assert float(cells[-1]) > 0
+    assert [line.split("|")[0] for line in (bleu, chrf, ter)] == ["BLEU", "chrF2", "TER"]
+
+
+def test_evaluate_says_what_is_wrong_with_the_texts(model, tmp_path):
+    (tmp_path / "source").write_text("w4\nw5\n")
+    (tmp_path / "target").write_text("w4\n")
+    result = run("evaluate", tmp_path / "source", tmp_path / "target", "--model", model)
+    assert result.exit_code == 2
+    assert "ClientError: " in result.stderr
+    assert "source has 2 lines" in result.stderr
+
+
 def test_translate_answers_nothing_with_nothing(model):
     assert translate(model, "") == []
 

@@ -90,15 +90,16 @@ class Watch(list[Event]):
 
 
 def lower_budget(patch: pytest.MonkeyPatch) -> None:
-    """Makes batches small."""
-    patch.setattr(module, "_MOST_ROWS", ROWS)
+    """Makes batches small, in source positions and in the widths that they share."""
     patch.setattr(module, "_MOST_SOURCE_CELLS", CELLS)
     patch.setattr(module, "_SMALLEST_WIDTH", SMALLEST_WIDTH)
 
 
-def scheduler_of(model: Seq2Seq, sentences: Sequence[Sentence] = (), manner: Manner = MANNER) -> Scheduler:
-    """A scheduler to which sentences were submitted."""
-    scheduler = Scheduler(model, BOS, EOS)
+def scheduler_of(
+    model: Seq2Seq, sentences: Sequence[Sentence] = (), manner: Manner = MANNER, most_rows: int = ROWS
+) -> Scheduler:
+    """A scheduler with few rows to which sentences were submitted."""
+    scheduler = Scheduler(model, BOS, EOS, most_rows)
     for sentence in sentences:
         scheduler.submit(sentence, manner)
     return scheduler

@@ -6,7 +6,7 @@ import torch
 from s2s_algo.decoding.beam_search import Sentence
 from s2s_algo.decoding.memory_estimate import estimate_serving
 from s2s_algo.decoding.ranking import LengthPenalty, Ranking
-from s2s_algo.decoding.scheduler import Manner
+from s2s_algo.decoding.scheduler import MOST_ROWS, Manner
 from s2s_algo.hyperparameters import validate
 from s2s_algo.model.memory import LiveMemory
 from s2s_algo.model.seq2seq import Seq2Seq
@@ -53,7 +53,7 @@ def real_peak(config, beam, sentences):
                 parameter.uniform_(-0.01, 0.01)
             model.output_layer.bias[[PAD, EOS]] -= 60
         wanted = [Sentence([5] * SOURCE, TARGET - number % 4) for number in range(2 * sentences)]
-        finish(scheduler_of(model, wanted, Manner(beam, Ranking(LengthPenalty()))))
+        finish(scheduler_of(model, wanted, Manner(beam, Ranking(LengthPenalty())), MOST_ROWS))
     return live.peak
 
 
@@ -63,7 +63,7 @@ def test_the_estimate_is_what_the_tensors_of_a_real_search_take(name, vocabulary
     h = validate({**SMALL, **CHOICES[name]}).hyperparameters
     config = model_config(h, vocabulary, vocabulary)
     found = estimate_serving(config, SOURCE, TARGET, h.beam_size)
-    assert real_peak(config, h.beam_size, 320 // h.beam_size) == pytest.approx(found.peak, rel=0.2)
+    assert real_peak(config, h.beam_size, MOST_ROWS // h.beam_size) == pytest.approx(found.peak, rel=0.2)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_a_sentence_of_one_token_is_answered_by_the_step_in_which_it_enters():
     [(3, 4, 8), (3, 8, 6), (3, 16, 3), (3, 32, 1), (3, 64, 1), (1, 4, 24), (5, 4, 4), (9, 4, 2), (25, 4, 1)],
 )
 def test_as_many_sentences_are_searched_at_once_as_rows_and_source_positions_allow(watch, beam_size, width, expected):
-    assert sentences_at_once(beam_size, width) == expected
+    assert sentences_at_once(beam_size, width, ROWS) == expected
     if beam_size < 10:
         together = sentences(expected + 1, width, 2)
         finish(scheduler_of(endless_model(), together, Manner(beam_size, MANNER.ranking)))
@@ -162,10 +162,9 @@ def test_all_batches_together_stay_within_the_budget(watch, seed, longest):
 @pytest.mark.parametrize(
     ("length", "manner"), [(54, MANNER), (33, MANNERS[4]), (3, Manner(10, MANNER.ranking))], ids=str
 )
-def test_a_sentence_larger_than_the_budget_is_searched_alone(watch, monkeypatch, length, manner):
-    monkeypatch.setattr(module, "_MOST_ROWS", 9)
+def test_a_sentence_larger_than_the_budget_is_searched_alone(watch, length, manner):
     model, small, large = endless_model(), sentences(9), sentences(2, length)
-    scheduler = scheduler_of(model, small[:2])
+    scheduler = scheduler_of(model, small[:2], most_rows=9)
     submit(scheduler, large[0], manner=manner)
     submit(scheduler, *small[2:7])
     submit(scheduler, large[1], manner=manner)
@@ -177,6 +176,15 @@ def test_a_sentence_larger_than_the_budget_is_searched_alone(watch, monkeypatch,
         assert_right(model, results[one], manner)
     assert {event.total for event in watch if set(event.stepping) & set(large)} == {1}
     assert max(len(event.stepping) for event in watch) == 3
+
+
+@pytest.mark.parametrize("most_rows", [1, 3, 5])
+def test_with_room_for_one_sentence_none_has_company(watch, most_rows):
+    model, waiting = endless_model(), [*sentences(3), *sentences(2, 8), *sentences(2)]
+    results = finish(scheduler_of(model, waiting, most_rows=most_rows))
+    for one in waiting:
+        assert_right(model, results[one])
+    assert {event.total for event in watch} == {1}
 
 
 # Company

@@ -15,7 +15,7 @@ from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.limits import LengthLimits
-from tests.unit.decoding.scheduling import lower_budget
+from tests.unit.decoding.scheduling import ROWS, lower_budget
 from tests.unit.decoding.searching import TOLERANCE, approx, same_examples, searching_model
 from tests.unit.small_model import ARCHITECTURES, SOURCE_SIZE, TARGET_SIZE, configs, seeds, small_config, vocabulary
 
@@ -41,7 +41,7 @@ def translator_of(config=None, seed=3, eos_bias=0.0):
     limits = LengthLimits(max_input_length=LONGEST, ratio_mean=1.2, ratio_std=0.2, max_output_length=6)
     model = searching_model(config, seed, eos_bias)
     inference = InferenceConfig(beam_size=3, limits=limits)
-    return Translator(model, vocabulary(SOURCE_SIZE), vocabulary(TARGET_SIZE), inference)
+    return Translator(model, vocabulary(SOURCE_SIZE), vocabulary(TARGET_SIZE), inference, most_rows=ROWS)
 
 
 @pytest.fixture(params=ARCHITECTURES)

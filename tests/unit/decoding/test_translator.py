@@ -80,7 +80,7 @@ def test_answers_come_in_the_order_of_the_sources(translator):
 def test_searches_are_cut_to_fit_in_memory_without_changing_a_result(translator, monkeypatch):
     sources = [source for source in [*SOURCES, LONG] for _ in range(3)]
     expected = translator.translate(sources)
-    monkeypatch.setattr(module, "_MOST_ROWS", 9)
+    monkeypatch.setattr(translator, "most_rows", 9)
     monkeypatch.setattr(module, "_MOST_SOURCE_CELLS", 40)
     monkeypatch.setattr(module, "_SMALLEST_WIDTH", 1)
     watch = Watch(monkeypatch)

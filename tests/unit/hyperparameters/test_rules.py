@@ -260,6 +260,13 @@ def test_max_seqs_without_token_batches_is_refused():
     assert message_of({"max_seqs": "9", "max_batch_tokens": "x"}).startswith("max_batch_tokens: 'x' is not")
 
 
+def test_chunks_with_gaps_warn():
+    assert notices({"chunking": "3:3"}) == []
+    assert notices({"chunking": "3:5"}) == [
+        ("WARNING", "chunking: 3:5 leaves out 2 of every 5 tokens; a step of at most 3 keeps them all")
+    ]
+
+
 def test_chunks_that_would_be_cut_warn():
     assert notices({"chunking": "100:75"}) == []
     assert notices({"chunking": "100:75", "max_seq_len_target": "60"}) == [

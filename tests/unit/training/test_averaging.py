@@ -23,6 +23,7 @@ from s2s_algo.training.stopping import StopRequested
 from s2s_algo.training.trainer import train
 from s2s_algo.training.validation import BleuSample
 from serve.app import load_translator
+from serve.settings import Settings
 from tests.tiny_job import (
     SOURCE_VOCABULARY,
     TARGET_VOCABULARY,
@@ -313,7 +314,7 @@ def test_what_is_written_translates_as_the_average_and_the_server_accepts_it(sha
     expected = Translator.from_artifact(artifact, torch.device("cpu")).translate(SOURCES)
     assert any(translation.tokens for translation in expected)
     save_artifact(artifact, tmp_path)
-    for loaded in (Translator.load(tmp_path), load_translator(tmp_path)):
+    for loaded in (Translator.load(tmp_path), load_translator(tmp_path, Settings())):
         found = loaded.translate(SOURCES)
         assert [(one.tokens, one.score) for one in found] == [(one.tokens, one.score) for one in expected]
     before = Translator.load(shared / "model").translate(SOURCES)

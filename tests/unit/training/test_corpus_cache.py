@@ -150,6 +150,14 @@ def test_a_build_that_failed_leaves_nothing_to_be_found(channel, cache, tmp_path
     assert not [folder for folder in cache.iterdir() if folder.is_dir()]
 
 
+def test_what_a_killed_job_has_half_built_is_removed(channel, cache, tmp_path):
+    left = cache / "train-0123.sagemaker-ignore"
+    left.mkdir(parents=True)
+    (left / "source.bin").write_bytes(b"half")
+    stored = stored_corpus(channel, SIZES, tmp_path / "scratch", cache)
+    assert [folder for folder in cache.iterdir() if folder.is_dir()] == [stored.folder]
+
+
 def test_two_jobs_do_not_write_at_the_same_time(channel, cache, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     cache.mkdir(parents=True)

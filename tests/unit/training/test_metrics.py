@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2s_algo.training.metrics import METRICS, corpus_bleu
+from s2s_algo.bleu import corpus_bleu
+from s2s_algo.training.metrics import METRICS
 
 metrics = st.sampled_from(list(METRICS.values()))
 

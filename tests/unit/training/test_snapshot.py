@@ -27,7 +27,7 @@ def identity(data=DATA, **hyperparameters):
 
 def as_read(own):
     """An identity as it comes out of a checkpoint."""
-    return json.loads(json.dumps({"hyperparameters": dict(own.hyperparameters), "data": dict(own.data)}))
+    return json.loads(json.dumps(own.to_json()))
 
 
 class Parts:

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from s2s_algo.bleu import corpus_bleu
 from s2s_algo.data.buckets import Bucket, define_parallel_buckets
 from s2s_algo.data.plans import BucketPlan
 from s2s_algo.decoding.options import SearchOptions
@@ -16,7 +17,6 @@ from s2s_algo.model.limits import LengthLimits
 from s2s_algo.training import data as training_data
 from s2s_algo.training import validation
 from s2s_algo.training.data import BatchSource
-from s2s_algo.training.metrics import corpus_bleu
 from s2s_algo.training.precision import Precision
 from s2s_algo.training.validation import BleuSample, draw_sample
 from s2s_algo.training.workers import Workers

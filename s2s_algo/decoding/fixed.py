@@ -1,0 +1,142 @@
+"""Weights that will not change any more, laid out once for the products of a search.
+
+A search multiplies a few rows with the same large matrices again and again. Laid out as the machine's kernels want
+them, or in fewer bits, these are read several times as fast. The layers of a model under training are the plain twins.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from s2s_algo.decoding.options import PrecisionName
+from s2s_algo.errors import ClientError
+from s2s_algo.model.convolution import Convolution
+from s2s_algo.model.recurrent import LayerState, RecurrentCell
+from s2s_algo.model.seq2seq import Seq2Seq
+
+# Rows float32 [N, I] times weights, and the bias added: float32 [N, O].
+Product = Callable[[Tensor], Tensor]
+# Makes one of weights float32 [O, I] and a bias float32 [O].
+MakeProduct = Callable[[Tensor, Tensor | None], Product]
+
+# Rows for which oneDNN chooses the layout; it serves other numbers about as well.
+_ROWS = 64
+
+_LARGEST_INT8 = 127
+
+
+def fix_weights(model: Seq2Seq, precision: PrecisionName = "float32") -> None:
+    """Replaces the layers of a model by ones that are faster and cannot learn; changes the model.
+
+    Recurrent encoders, which read each sentence once, and embeddings stay as they are.
+
+    Args:
+        model: In evaluation mode.
+        precision: Of the products; what lies between them is float32 in any case. ``bfloat16`` rounds both sides to 8
+            bits of mantissa. ``int8`` rounds the weights to 8 bits with a scale for each output, and the rows to 8 bits
+            with one scale for all.
+
+    Raises:
+        ClientError: The model's device cannot compute so.
+    """
+    make = _choose(model.device, precision)
+    if make is not None:
+        _replace_layers(model, make)
+
+
+def _choose(device: torch.device, precision: PrecisionName) -> MakeProduct | None:
+    """How to make products; ``None`` if the model's own are the best there are."""
+    has_onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()
+    if precision == "float32":
+        return partial(_onednn_product, dtype=torch.float32) if has_onednn else None
+    if precision == "bfloat16":
+        if has_onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            return partial(_onednn_product, dtype=torch.bfloat16)
+        return _bfloat16_product
+    if device.type != "cpu":
+        raise ClientError(f"int8 is for CPUs, and the model is on {device}. Choose float32 or bfloat16.")
+    if torch.backends.quantized.engine not in ("x86", "fbgemm", "onednn"):
+        raise ClientError("this machine cannot multiply int8. Choose float32 or bfloat16.")
+    return _int8_product
+
+
+def _replace_layers(module: nn.Module, make: MakeProduct) -> None:
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.Linear) and child.out_features > 1:
+            module.add_module(name, FixedLinear(make(child.weight.detach(), child.bias)))
+        elif isinstance(child, RecurrentCell):
+            module.add_module(name, FixedCell(child, make))
+        elif isinstance(child, Convolution):
+            module.add_module(name, FixedConvolution(child, make))
+        else:
+            _replace_layers(child, make)
+
+
+class FixedLinear(nn.Module):
+    """In place of ``nn.Linear``."""
+
+    def __init__(self, product: Product) -> None:
+        super().__init__()
+        self._product = product
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The product, float32 [..., O], of inputs float32 [..., I]."""
+        return self._product(inputs.reshape(-1, inputs.shape[-1])).unflatten(0, inputs.shape[:-1])
+
+
+class FixedCell(nn.Module):
+    """In place of a ``RecurrentCell``."""
+
+    def __init__(self, cell: RecurrentCell, make: MakeProduct) -> None:
+        super().__init__()
+        self.input_gates = FixedLinear(make(cell.weight_ih.detach(), cell.bias_ih))
+        self.hidden_gates = FixedLinear(make(cell.weight_hh.detach(), cell.bias_hh))
+        self._after = cell.after
+
+    def forward(self, input_gates: Tensor, state: LayerState) -> LayerState:
+        """See ``RecurrentCell``."""
+        return self._after(input_gates, self.hidden_gates(state[0]), state)
+
+
+class FixedConvolution(nn.Module):
+    """In place of a ``Convolution``."""
+
+    def __init__(self, convolution: Convolution, make: MakeProduct) -> None:
+        super().__init__()
+        self._linear = FixedLinear(make(convolution.weight.detach().flatten(1), convolution.bias))
+        self._activation = convolution.activation
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """See ``Convolution``."""
+        return self._activation(self._linear(windows.flatten(-2)))
+
+
+def _onednn_product(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype), _ROWS)
+    bias = None if bias is None else bias.detach().to(dtype)
+    return lambda rows: torch.ops.mkldnn._linear_pointwise(rows.to(dtype), packed, bias, "none", [], "").float()
+
+
+def _bfloat16_product(weight: Tensor, bias: Tensor | None) -> Product:
+    rounded = weight.bfloat16()
+    bias = None if bias is None else bias.detach().bfloat16()
+    return lambda rows: functional.linear(rows.bfloat16(), rounded, bias).float()
+
+
+def _int8_product(weight: Tensor, bias: Tensor | None) -> Product:
+    scales = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / _LARGEST_INT8
+    no_offsets = torch.zeros(len(weight), dtype=torch.int64)
+    with warnings.catch_warnings():
+        # It says that a later torch will have these operators elsewhere; the version is pinned.
+        warnings.simplefilter("ignore", UserWarning)
+        rounded = torch.quantize_per_channel(weight, scales, no_offsets, axis=0, dtype=torch.qint8)
+    packed = torch.ops.quantized.linear_prepack(rounded, None if bias is None else bias.detach())
+    # Without VNNI, sums of products of 8 bits would overflow, but not those of 7 by 8.
+    seven_bits = not torch.cpu._is_vnni_supported()
+    return lambda rows: torch.ops.quantized.linear_dynamic(rows, packed, seven_bits)

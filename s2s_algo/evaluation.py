@@ -1,0 +1,130 @@
+"""How good the translations of a model are, and what other precisions would change about them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
+
+from s2s_algo.bleu import bleu_metric
+from s2s_algo.data.text import read_lines
+from s2s_algo.decoding.options import PrecisionName, SearchOptions
+from s2s_algo.decoding.translator import Translator
+from s2s_algo.errors import ClientError
+
+# Samples of the sentences, drawn with replacement, from which sacreBLEU tells the confidence interval.
+_SAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One metric.
+
+    Attributes:
+        name: As sacreBLEU writes it.
+        value: On the scale 0 to 100; TER may be above.
+        interval: Half the width of the 95 % confidence interval, by bootstrap.
+        signature: How it was computed.
+    """
+
+    name: str
+    value: float
+    interval: float
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One way to translate a text.
+
+    Attributes:
+        precision: Of products with the weights.
+        scores: BLEU, chrF and TER.
+        exact: Share of the sentences that are translated as the reference has it.
+        same: Share that is translated as in the first of the precisions.
+        per_second: Sentences.
+    """
+
+    precision: PrecisionName
+    scores: tuple[Score, ...]
+    exact: float
+    same: float
+    per_second: float
+
+
+def read_parallel(source: Path, target: Path) -> tuple[list[str], list[str]]:
+    """The sentences of both texts, tokens joined by single blanks.
+
+    Raises:
+        ClientError: The texts cannot be read, have no lines, or not as many.
+    """
+    pairs = list(zip_longest(read_lines(source), read_lines(target)))
+    if not pairs:
+        raise ClientError(f"{source} and {target} are empty; give a sentence per line")
+    if None in pairs[-1]:
+        numbers = [sum(line is not None for line in lines) for lines in zip(*pairs, strict=True)]
+        raise ClientError(
+            f"{source} has {numbers[0]} lines, {target} has {numbers[1]}; line n of one must be the translation of "
+            "line n of the other"
+        )
+    sources, targets = zip(*pairs, strict=True)
+    return [" ".join(line.split()) for line in sources], [" ".join(line.split()) for line in targets]
+
+
+def evaluate(
+    folder: Path,
+    sources: Sequence[str],
+    references: Sequence[str],
+    precisions: Sequence[PrecisionName],
+    beam_size: int | None = None,
+) -> Iterator[Evaluation]:
+    """Translates a text in every precision, one after the other.
+
+    Args:
+        folder: Of the model.
+        sources: Tokens joined by blanks.
+        references: One per source.
+        precisions: Of products with the weights; the others are compared with the first.
+        beam_size: Hypotheses kept per sentence; by default the model's own.
+
+    Raises:
+        ClientError: There is no model, or the device cannot compute so.
+    """
+    first: list[str] = []
+    for precision in precisions:
+        translator = Translator.load(folder, precision=precision)
+        options = replace(translator.options, with_attention=False)
+        if beam_size is not None:
+            options = replace(options, beam_size=beam_size)
+        translations, seconds = _translate(translator, sources, options)
+        first = first or translations
+        yield Evaluation(
+            precision,
+            tuple(_scores(translations, references)),
+            _equal_share(translations, references),
+            _equal_share(translations, first),
+            len(sources) / seconds,
+        )
+
+
+def _translate(translator: Translator, sources: Sequence[str], options: SearchOptions) -> tuple[list[str], float]:
+    ids = [translator.source_vocabulary.encode(source) for source in sources]
+    translator.translate(ids[:1], options)  # takes the cost of a first time
+    began = time.perf_counter()
+    found = translator.translate(ids, options)
+    return [translation.text for translation in found], time.perf_counter() - began
+
+
+def _scores(translations: Sequence[str], references: Sequence[str]) -> Iterator[Score]:
+    for metric in (bleu_metric(), CHRF(), TER()):
+        result = metric.corpus_score(list(translations), [list(references)], n_bootstrap=_SAMPLES)
+        yield Score(result.name, result.score, result._ci, str(metric.get_signature()))
+
+
+def _equal_share(translations: Sequence[str], others: Sequence[str]) -> float:
+    return sum(one == other for one, other in zip(translations, others, strict=True)) / len(translations)
