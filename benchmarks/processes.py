@@ -56,21 +56,22 @@ class _Run:
 @click.option("--processes", default=2, show_default=True, help="To compare with one process.")
 @click.option("--rounds", default=5, show_default=True, help="Runs of either; the median and the range are shown.")
 @click.option("--updates", default=20, show_default=True, help="That are timed in each run.")
+@click.option("--batch", default=64, show_default=True, help="Pairs of an update, of all processes together.")
 @click.option("--worker", is_flag=True, hidden=True, help="Be one of the processes of a run.")
-def main(configuration: str, processes: int, rounds: int, updates: int, worker: bool) -> None:
+def main(configuration: str, processes: int, rounds: int, updates: int, batch: int, worker: bool) -> None:
     """Prints a table of throughputs."""
     if worker:
-        _work(CONFIGURATIONS[configuration], updates)
+        _work({**CONFIGURATIONS[configuration], "batch_size": str(batch)}, updates)
         return
     if processes < 2:
         raise click.BadParameter("must be 2 or more, for one is what they are compared with", param_hint="--processes")
     print(f"Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}, ", end="")
     print(f"{available_cores()} cores, 1 thread in each process")
-    print(f"configuration {configuration}: batch 64, mlp attention; tokens are real ones, no padding counted\n")
+    print(f"configuration {configuration}: batch {batch}, mlp attention; tokens are real ones, no padding counted\n")
     one, several = [], []
     for _ in range(rounds):
-        one.append(_run(configuration, 1, updates))
-        several.append(_run(configuration, processes, updates))
+        one.append(_run(configuration, 1, updates, batch))
+        several.append(_run(configuration, processes, updates, batch))
     _row("1 process, target tokens/s", [run.tokens_per_second for run in one], "10.0f")
     _row(f"{processes} processes, target tokens/s", [run.tokens_per_second for run in several], "10.0f")
     ratios = [b.tokens_per_second / a.tokens_per_second for a, b in zip(one, several, strict=True)]
@@ -85,10 +86,11 @@ def _row(name: str, found: Sequence[float], form: str) -> None:
     print(f"{name:40} {statistics.median(found):{form}}   ({low} to {high})", flush=True)
 
 
-def _run(configuration: str, processes: int, updates: int) -> _Run:
+def _run(configuration: str, processes: int, updates: int, batch: int) -> _Run:
     """Trains with so many new processes."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command += ["-m", "benchmarks.processes", "--worker", f"--configuration={configuration}", f"--updates={updates}"]
+    command.append(f"--batch={batch}")
     with tempfile.TemporaryDirectory(prefix="s2s-bench-") as folder:
         done = subprocess.run(
             command,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from torch import nn
 
 from s2s_algo.decoding import fixed
-from s2s_algo.decoding.fixed import FixedLinear, fix_weights
+from s2s_algo.decoding.fixed import FixedLinear, fix_weights, padded_rows
 from s2s_algo.errors import ClientError
 from s2s_algo.model.convolution import Convolution
 from s2s_algo.model.recurrent import RecurrentCell
@@ -80,6 +80,26 @@ def test_the_error_is_that_of_the_rounding_and_nothing_else(precision, bias):
     # The result in bfloat16 is rounded once more; int8 may round a half to the other side.
     tolerance = {"float32": 1e-5, "bfloat16": 0.02, "int8": 0.03}[precision]
     torch.testing.assert_close(found, expected.detach(), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_rows_do_not_depend_on_how_many_there_are(precision):
+    model = nn.Sequential(nn.Linear(256, 96))
+    fixed._replace_layers(model, fixed._choose(torch.device("cpu"), precision))
+    many = torch.randn(400, 256)
+    with torch.inference_mode():
+        for number in (0, 1, 2, 7, 8, 9, 33, 65, 100, 321, 400):
+            alone = torch.cat([torch.empty(0, 96), *(model(row[None]) for row in many[:number])])
+            torch.testing.assert_close(
+                model(many[:number]), alone, rtol=0, atol=1e-5 if precision == "float32" else 0.02
+            )
+
+
+def test_onednn_meets_few_numbers_of_rows():
+    padded_to = {number: padded_rows(number) for number in range(1, 321)}
+    assert sorted(set(padded_to.values())) == [1, *range(8, 65, 8), *range(80, 129, 16), *range(160, 257, 32), 320]
+    assert all(number <= rows for number, rows in padded_to.items())
+    assert max(rows / number for number, rows in padded_to.items() if number > 32) <= 1.25
 
 
 @pytest.mark.filterwarnings("error")
