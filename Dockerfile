@@ -46,7 +46,8 @@ LABEL org.opencontainers.image.title="s2s" \
       org.opencontainers.image.description="Open, drop-in successor of the Amazon SageMaker Seq2Seq container, in PyTorch" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
+      com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true" \
+      com.amazonaws.sagemaker.capabilities.multi-models="true"
 
 EXPOSE 8080
 WORKDIR /

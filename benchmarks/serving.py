@@ -1,8 +1,8 @@
-"""The endpoint under concurrent load, next to the same sentences offline.
+"""The endpoint under concurrent load, next to the same sentences offline and to a server that searches them one by one.
 
 A real server process on the loopback interface with an untrained model, whose translations are all as long as they may
 be. Clients keep their connection and send one sentence per request, the next one as soon as the last is answered. The
-clients run in this process and take CPU time from the server; their share is shown.
+clients run in this process and take CPU time from the server; the shares of both are shown.
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import platform
 import queue
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,19 +24,34 @@ import click
 import numpy as np
 import torch
 
-from benchmarks._synthetic import SOURCE_WORDS, vocabularies, write_channels
-from s2s_algo.checkpoints.artifact import save_artifact
+from benchmarks._server import CONFIGURATIONS, Server, write_model
+from benchmarks._synthetic import SOURCE_WORDS
 from s2s_algo.decoding.translator import Translator
-from s2s_algo.hyperparameters import validate
-from s2s_algo.training.assembly import assemble
 
-_CONFIGURATIONS = {
-    "tiny": {"rnn_num_hidden": "32", "num_embed_source": "32", "num_embed_target": "32"},
-    "small": {"rnn_num_hidden": "512", "num_embed_source": "256", "num_embed_target": "256"},
-    "default": {},
-}
 # Words of a sentence, at least and at most.
 _LENGTHS = {"short": (3, 8), "long": (30, 60), "mixed": (3, 60)}
+
+# Every client gets a thread and may wait, as long as it takes.
+_ENVIRONMENT = {"S2S_SERVER_THREADS": "300", "S2S_DEADLINE_SECONDS": "0"}
+_ONE_BY_ONE = {**_ENVIRONMENT, "S2S_MAX_BATCH_ROWS": "1"}
+
+_TABLE = """\
+| clients | requests/s | of offline | p50 ms | p95 ms | p99 ms | fill | server's CPU | client's CPU \
+| one by one, requests/s | p50 ms | gain |
+|---|---|---|---|---|---|---|---|---|---|---|---|"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Latency:
+    """How long a request took, or how long it had been waiting when its client gave up.
+
+    Attributes:
+        seconds: From the request to the end of its answer.
+        is_over: Whether there was an answer.
+    """
+
+    seconds: float
+    is_over: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,54 +59,54 @@ class _Load:
     """What a load test measured.
 
     Attributes:
-        seconds: From the first request to the last answer.
-        latencies: Seconds of each request.
-        client_cpu: CPU seconds of this process.
+        speed: Requests answered per second.
+        latencies: Of all requests, in ascending order.
+        fill: Sentences that were searched together, on average over the steps of the decoder.
+        server_cpu: The server's share of a core.
+        client_cpu: The clients' share of a core.
     """
 
-    seconds: float
-    latencies: Sequence[float]
+    speed: float
+    latencies: Sequence[_Latency]
+    fill: float
+    server_cpu: float
     client_cpu: float
+
+    def percentile(self, share: float) -> str:
+        """A percentile of the latencies in milliseconds."""
+        latency = self.latencies[int(share * (len(self.latencies) - 1))]
+        return f"{'' if latency.is_over else '> '}{1000 * latency.seconds:.0f}"
 
 
 @click.command()
-@click.option("--configuration", type=click.Choice(list(_CONFIGURATIONS)), default="small", show_default=True)
+@click.option("--configuration", type=click.Choice(list(CONFIGURATIONS)), default="small", show_default=True)
 @click.option("--clients", default="1,8,32,128", show_default=True, help="Concurrent clients, with commas.")
 @click.option("--lengths", default="short,long,mixed", show_default=True, help="Of the sources, with commas.")
-@click.option("--seconds", default=20.0, show_default=True, help="Of each measurement, about.")
+@click.option("--seconds", default=15.0, show_default=True, help="Of each measurement, about.")
 @click.option("--threads", default=1, show_default=True, help="Of the server, and offline.")
 def main(configuration: str, clients: str, lengths: str, seconds: float, threads: int) -> None:
     """Prints a table per kind of sources."""
+    torch.set_num_threads(threads)
+    print(
+        f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} cores, {platform.machine()}"
+    )
+    print(f"{configuration} model, beam 5, {threads} computing threads, {seconds:g} seconds per measurement")
+    numbers = [int(number) for number in clients.split(",")]
     with tempfile.TemporaryDirectory(prefix="s2s-bench-") as name:
         base = Path(name)
-        _write_model(base, _CONFIGURATIONS[configuration])
-        torch.set_num_threads(threads)
+        write_model(base, CONFIGURATIONS[configuration])
         translator = Translator.load(base / "model")
-        with _server(base, threads) as port:
-            for kind in lengths.split(","):
-                sources = _sources(*_LENGTHS[kind])
-                batched, alone = _offline(translator, sources, seconds)
-                print(f"\n{kind} sources, {configuration} model, {threads} threads")
-                print(f"offline: {batched:.1f} sentences/s in batches, {1000 * alone:.1f} ms for one alone")
-                print("| clients | sentences/s | of offline | p50 ms | p95 ms | p99 ms | client's share of a core |")
-                print("|---|---|---|---|---|---|---|")
-                for number in map(int, clients.split(",")):
-                    _row(number, _load(port, sources, number, seconds), batched)
-
-
-def _write_model(base: Path, hyperparameters: dict[str, str]) -> None:
-    folder = base / "job"
-    folder.mkdir()
-    assembled = assemble(
-        validate(hyperparameters).hyperparameters,
-        write_channels(folder, 500),
-        vocabularies(),
-        scratch=folder / "corpus",
-        checkpoints=folder / "checkpoints",
-        host="benchmark",
-        stop_requested=lambda: False,
-    )
-    save_artifact(assembled.artifact(), base / "model")
+        for kind in lengths.split(","):
+            sources = _sources(*_LENGTHS[kind])
+            batched, alone = _offline(translator, sources, seconds)
+            print(f"\n{kind} sources: {_LENGTHS[kind][0]} to {_LENGTHS[kind][1]} words")
+            print(f"offline: {batched:.1f} sentences/s in batches, {1000 * alone:.1f} ms for one alone\n")
+            with Server(base, threads, _ONE_BY_ONE) as server:
+                one_by_one = [_load(server, sources, number, seconds) for number in numbers]
+            print(_TABLE)
+            with Server(base, threads, _ENVIRONMENT) as server:
+                for number, other in zip(numbers, one_by_one, strict=True):
+                    _row(number, _load(server, sources, number, seconds), other, batched)
 
 
 def _sources(shortest: int, longest: int) -> list[str]:
@@ -125,79 +137,66 @@ def _offline(translator: Translator, sources: Sequence[str], seconds: float) -> 
     return batched, statistics.median(alone)
 
 
-@contextmanager
-def _server(base: Path, threads: int) -> Iterator[int]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "SAGEMAKER_BASE_DIR": str(base),
-        "S2S_BIND_ADDRESS": "127.0.0.1",
-        "SAGEMAKER_BIND_TO_PORT": str(port),
-        "S2S_SERVER_THREADS": "300",
-        "SAGEMAKER_CONTAINER_LOG_LEVEL": "WARNING",
-        "OMP_NUM_THREADS": str(threads),
-    }
-    server = subprocess.Popen([sys.executable, "-m", "container.entrypoint", "serve"], env=environment)
-    try:
-        while not _is_ready(port):
-            if server.poll() is not None:
-                raise click.ClickException(f"the server ended with exit code {server.returncode}")
-            time.sleep(0.1)
-        yield port
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/ping")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def _load(port: int, sources: Sequence[str], clients: int, seconds: float) -> _Load:
-    latencies: queue.SimpleQueue[float] = queue.SimpleQueue()
-    end = time.perf_counter() + seconds
+def _load(server: Server, sources: Sequence[str], clients: int, seconds: float) -> _Load:
+    """Sends requests for so long, and then waits as long again for the answers that are missing."""
+    latencies: queue.SimpleQueue[_Latency] = queue.SimpleQueue()
     bodies = [json.dumps({"instances": [{"data": source}]}) for source in sources]
+    answered_in_time: queue.SimpleQueue[None] = queue.SimpleQueue()
+    refusals: queue.SimpleQueue[str] = queue.SimpleQueue()
+    begin = time.perf_counter()
+    end, patience = begin + seconds, begin + 2 * seconds
 
     def client(number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
         position = number
-        while time.perf_counter() < end:
-            start = time.perf_counter()
-            body = bodies[position % len(bodies)]
-            connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            text = answer.read()
+        while (start := time.perf_counter()) < end:
+            connection.timeout = patience - start
+            if connection.sock:
+                connection.sock.settimeout(connection.timeout)
+            try:
+                connection.request(
+                    "POST", "/invocations", bodies[position % len(bodies)], {"Content-Type": "application/json"}
+                )
+                answer = connection.getresponse()
+                text = answer.read()
+            except TimeoutError:
+                latencies.put(_Latency(time.perf_counter() - start, False))
+                break
             if answer.status != 200:
-                raise click.ClickException(text.decode())
-            latencies.put(time.perf_counter() - start)
+                refusals.put(text.decode())
+                break
+            now = time.perf_counter()
+            latencies.put(_Latency(now - start, True))
+            if now < end:
+                answered_in_time.put(None)
             position += clients
         connection.close()
 
+    before, server_cpu, client_cpu = server.metrics(), server.cpu_seconds(), time.process_time()
     threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
-    began, cpu = time.perf_counter(), time.process_time()
     for thread in threads:
         thread.start()
+    time.sleep(max(0.0, end - time.perf_counter()))
+    after, taken = server.metrics(), time.perf_counter() - begin
+    server_cpu, client_cpu = server.cpu_seconds() - server_cpu, time.process_time() - client_cpu
     for thread in threads:
         thread.join()
-    taken, used = time.perf_counter() - began, time.process_time() - cpu
-    return _Load(taken, sorted(latencies.get() for _ in range(latencies.qsize())), used)
+    if not refusals.empty():
+        raise click.ClickException(refusals.get())
+    steps, sentences = (after[name] - before[name] for name in ("s2s_step_sentences_count", "s2s_step_sentences_sum"))
+    found = sorted((latencies.get() for _ in range(latencies.qsize())), key=lambda latency: latency.seconds)
+    return _Load(
+        answered_in_time.qsize() / seconds, found, sentences / max(1, steps), server_cpu / taken, client_cpu / taken
+    )
 
 
-def _row(clients: int, load: _Load, batched: float) -> None:
-    speed = len(load.latencies) / load.seconds
-    p50, p95, p99 = (1000 * load.latencies[int(share * (len(load.latencies) - 1))] for share in (0.5, 0.95, 0.99))
-    share = load.client_cpu / load.seconds
+def _row(clients: int, load: _Load, one_by_one: _Load, batched: float) -> None:
+    percentiles = " | ".join(load.percentile(share) for share in (0.5, 0.95, 0.99))
+    gain = f"{load.speed / one_by_one.speed:.1f}" if one_by_one.speed else "-"
     print(
-        f"| {clients} | {speed:.1f} | {speed / batched:.0%} | {p50:.0f} | {p95:.0f} | {p99:.0f} | {share:.0%} |",
+        f"| {clients} | {load.speed:.1f} | {load.speed / batched:.0%} | {percentiles} | {load.fill:.1f} "
+        f"| {load.server_cpu:.0%} | {load.client_cpu:.0%} | {one_by_one.speed:.1f} | {one_by_one.percentile(0.5)} "
+        f"| {gain} |",
         flush=True,
     )
 

@@ -1,18 +1,17 @@
 """The routes of the endpoint.
 
-Source: container contract 4.1, 4.2 and 4.6; decisions 36 to 40.
+Source: container contract 4.1, 4.2, 4.6 and 4.7; decisions 36 to 40.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import re
-import socket
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -21,28 +20,28 @@ from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from s2s_algo.decoding.translation import Translation, replace_unknown
-from s2s_algo.errors import ClientError
-from serve.body import read_body
-from serve.codecs import Instance, Limits, decode, encode
-from serve.decoder import Request, Translator
-from serve.media_types import answer_format, parse_media_type, request_format
+from serve.admission import Admission
+from serve.decoder import Translator
+from serve.invocation import invoke
 from serve.metrics import CONTENT_TYPE, Metrics
+from serve.model_memory import MemoryBudget, default_limit
+from serve.model_routes import model_routes
+from serve.model_source import ModelSource
+from serve.models import ModelPool
 from serve.playground import playground
-from serve.problems import NotReadyError, Problem, RequestTimeoutError, UnsupportedContentTypeError, describe
+from serve.problems import NotReadyError, Problem, describe
 from serve.service import TranslationService
 from serve.settings import Settings
-from serve.sources import source_ids, source_tokens
 
 logger = logging.getLogger(__name__)
 
-# Key of the WSGI environment under which the server process leaves a function to be called when the body is read. It
-# returns whether the client was cut off because it was too slow.
-BODY_READ = "s2s.body_read"
-
 _EXTENSION = "s2s"
 
-_ROUTES = "GET /ping, GET /execution-parameters, GET /metrics, POST /invocations and POST /endpoints/{name}/invocations"
+_COMMON_ROUTES = "GET /ping, GET /execution-parameters, GET /metrics"
+_ROUTES = f"{_COMMON_ROUTES}, POST /invocations and POST /endpoints/{{name}}/invocations"
+_MODEL_ROUTES = (
+    f"{_COMMON_ROUTES}, GET and POST /models, GET and DELETE /models/{{name}}, and POST /models/{{name}}/invoke"
+)
 
 # What the platform and other servers before this one call a request, the first of them that is there.
 _ID_HEADERS = ("X-Amzn-RequestId", "X-Request-Id")
@@ -60,21 +59,21 @@ class Serving:
     """What an application carries along.
 
     Attributes:
-        service: Translates; whoever runs the application starts it.
+        service: Translates, with one model or those of a multi-model endpoint; whoever runs the application starts it.
         settings: The settings of the server.
         metrics: What is counted.
     """
 
-    service: TranslationService
+    service: TranslationService | ModelPool
     settings: Settings
     metrics: Metrics
 
 
-def load_translator(folder: Path) -> Translator:
+def load_translator(folder: Path, settings: Settings) -> Translator:
     """Loads the model of a folder; only then is torch imported."""
     from s2s_algo.decoding.translator import Translator as ModelTranslator
 
-    return ModelTranslator.load(folder)
+    return ModelTranslator.load(folder, most_rows=settings.max_batch_rows)
 
 
 def serving_of(app: Flask) -> Serving:
@@ -84,16 +83,51 @@ def serving_of(app: Flask) -> Serving:
 
 
 def create_app(load: Callable[[], Translator], settings: Settings) -> Flask:
-    """Creates the application; its service has yet to be started.
+    """Creates the application for one model; its service has yet to be started.
 
     Args:
         load: Loads the model.
         settings: The settings of the server.
     """
-    app = Flask(__name__, static_folder=None)
     metrics = Metrics(settings.metrics_folder)
-    service = TranslationService(load, settings.max_waiting_tokens, settings.max_waiting_requests, metrics)
-    app.extensions[_EXTENSION] = Serving(service, settings, metrics)
+    service = TranslationService(load, _admission(settings, metrics), metrics)
+    app = _app(Serving(service, settings, metrics))
+
+    @app.post("/invocations")
+    @app.post("/endpoints/<name>/invocations", endpoint="named_invocations")
+    def invocations(name: str = "") -> Response:
+        return invoke(lambda: nullcontext(service), settings, metrics)
+
+    if settings.playground:
+        app.register_blueprint(playground(lambda: service.translator))
+    return app
+
+
+def create_multi_model_app(load: Callable[[Path], Translator], folder: Path, settings: Settings) -> Flask:
+    """Creates the application of a multi-model endpoint, which begins without any model.
+
+    Args:
+        load: Loads the model of a folder.
+        folder: Below which all models lie.
+        settings: The settings of the server.
+    """
+    metrics = Metrics(settings.metrics_folder)
+    memory = MemoryBudget(settings.model_memory or default_limit(), metrics)
+    pool = ModelPool(ModelSource(folder, load), memory, _admission(settings, metrics), metrics)
+    app = _app(Serving(pool, settings, metrics))
+    app.register_blueprint(model_routes(pool, settings, metrics))
+    return app
+
+
+def _admission(settings: Settings, metrics: Metrics) -> Admission:
+    return Admission(settings.max_waiting_tokens, settings.max_waiting_requests, metrics)
+
+
+def _app(serving: Serving) -> Flask:
+    """What every application does, whatever its models are."""
+    app = Flask(__name__, static_folder=None)
+    app.extensions[_EXTENSION] = serving
+    service, settings, metrics = serving.service, serving.settings, serving.metrics
 
     @app.before_request
     def begin() -> None:
@@ -119,13 +153,6 @@ def create_app(load: Callable[[], Translator], settings: Settings) -> Flask:
     def scrape() -> Response:
         return Response(metrics.text(), content_type=CONTENT_TYPE)
 
-    @app.post("/invocations")
-    @app.post("/endpoints/<name>/invocations", endpoint="named_invocations")
-    def invocations(name: str = "") -> Response:
-        return _invoke(service, settings, metrics)
-
-    if settings.playground:
-        app.register_blueprint(playground(lambda: service.translator))
     app.register_error_handler(Exception, _answer_error)
     app.after_request(_finish)
     return app
@@ -145,95 +172,6 @@ def _route() -> str:
     return request.url_rule.rule if request.url_rule else "other"
 
 
-def _invoke(service: TranslationService, settings: Settings, metrics: Metrics) -> Response:
-    # (1) All of the body first, for a client that is still sending would not see an error
-    body = _receive(settings)
-
-    # (2) Both formats, before any work on the content
-    _check_encoding(request.headers.get("Content-Encoding", ""))
-    content_type = request.headers.get("Content-Type", "")
-    own_format = request_format(content_type)
-    format_ = answer_format(request.headers.get("Accept"), own_format, settings.default_accept)
-
-    # (3) Sentences of ids
-    limits = Limits(settings.max_instances, settings.max_instance_tokens)
-    decoded = decode(body, own_format, parse_media_type(content_type).parameters, limits)
-    translator = service.translator
-    requests = [_search(instance, translator) for instance in decoded.instances]
-    g.instances, g.tokens = len(requests), sum(len(source) for source, _ in requests)
-
-    # (4) Their translations
-    deadline = math.inf if settings.deadline is None else g.started + settings.deadline
-    found = service.translate(requests, deadline, _hang_up_test(request.environ.get("gunicorn.socket")))
-    translations = [
-        _finished(instance, translations, translator)
-        for instance, translations in zip(decoded.instances, found, strict=True)
-    ]
-    g.target_tokens = sum(len(best.token_ids) for best, *_ in translations)
-    metrics.translated(g.tokens, g.target_tokens)
-
-    # (5) The answer
-    return Response(encode(decoded, translations, format_), content_type=format_.value)
-
-
-def _search(instance: Instance, translator: Translator) -> Request:
-    """What to search for, and how."""
-    source = source_ids(instance, translator.source_vocabulary)
-    options = instance.options.search_options(translator.options)
-    try:
-        options.check(len(translator.target_vocabulary))
-    except ClientError as error:
-        raise ClientError(error.message, where=instance.place) from None
-    return source, options
-
-
-def _finished(instance: Instance, translations: Sequence[Translation], translator: Translator) -> Sequence[Translation]:
-    if not instance.options.replace_unknown:
-        return translations
-    source = source_tokens(instance, translator.source_vocabulary)
-    return [replace_unknown(translation, source, translator.target_vocabulary.unk_id) for translation in translations]
-
-
-def _receive(settings: Settings) -> bytes:
-    is_chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
-    declared = None if is_chunked else request.content_length or 0
-    end_reading: Callable[[], bool] = request.environ.get(BODY_READ, lambda: False)
-    try:
-        body = read_body(request.environ["wsgi.input"], declared, settings.max_body_bytes)
-    except ClientError as error:
-        if end_reading():
-            raise RequestTimeoutError(
-                f"the request did not arrive within {settings.read_timeout:g} seconds; send it faster or in smaller "
-                "parts, or allow more time with S2S_READ_TIMEOUT_SECONDS"
-            ) from error
-        raise
-    end_reading()
-    return body
-
-
-def _check_encoding(encoding: str) -> None:
-    if encoding.strip().lower() not in ("", "identity"):
-        raise UnsupportedContentTypeError(
-            f"Content-Encoding {encoding[:100]!r} is not supported; send the body as it is"
-        )
-
-
-def _hang_up_test(connection: socket.socket | None) -> Callable[[], bool]:
-    """Returns a function that tells whether the client has closed the connection."""
-
-    def has_hung_up() -> bool:
-        if connection is None:
-            return False
-        try:
-            return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:  # silent, but there
-            return False
-        except OSError:
-            return True
-
-    return has_hung_up
-
-
 def _answer_error(error: Exception) -> Response:
     if isinstance(error, HTTPException):  # of the routing
         problem = _routing_problem(error)
@@ -248,10 +186,11 @@ def _answer_error(error: Exception) -> Response:
 
 
 def _routing_problem(error: HTTPException) -> Problem:
+    routes = _MODEL_ROUTES if serving_of(current_app).settings.multi_model else _ROUTES
     if isinstance(error, NotFound):
-        return Problem(404, "not_found", f"there is nothing at {request.path[:100]!r}; the routes are {_ROUTES}")
+        return Problem(404, "not_found", f"there is nothing at {request.path[:100]!r}; the routes are {routes}")
     if isinstance(error, MethodNotAllowed):
-        text = f"{request.method} is not allowed at {request.path!r}; the routes are {_ROUTES}"
+        text = f"{request.method} is not allowed at {request.path!r}; the routes are {routes}"
         return Problem(405, "method_not_allowed", text)
     return Problem(error.code or 500, "http_error", error.description or error.name)
 
@@ -279,6 +218,8 @@ def _log_line(status: int, seconds: float, problem: Problem | None) -> str:
         "target_tokens": g.target_tokens,
         "code": problem.code if problem else "ok",
     }
+    if target := g.get("target_model"):
+        values["target_model"] = target[:200]
     if problem:
         values["message"] = f"{problem.location}: {problem.message}" if problem.location else problem.message
     return " ".join(f"{key}={_log_value(str(value))}" for key, value in values.items())

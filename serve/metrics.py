@@ -69,7 +69,19 @@ class Metrics:
         self._source_tokens = Counter("s2s_source_tokens", "Source tokens translated", registry=own)
         self._target_tokens = Counter("s2s_target_tokens", "Target tokens of the best translations", registry=own)
         self._ready = Gauge(
-            "s2s_model_ready", "Server processes whose model is ready", multiprocess_mode=_SUM, registry=own
+            "s2s_model_ready", "Models that are ready, of all server processes", multiprocess_mode=_SUM, registry=own
+        )
+        self._model_memory = Gauge(
+            "s2s_model_memory_bytes",
+            "Memory that the models of a multi-model endpoint are counted with",
+            multiprocess_mode=_SUM,
+            registry=own,
+        )
+        self._model_memory_limit = Gauge(
+            "s2s_model_memory_limit_bytes",
+            "Memory that they may be counted with together",
+            multiprocess_mode=_SUM,
+            registry=own,
         )
         self._build = Gauge(
             "s2s_build_info",
@@ -113,13 +125,18 @@ class Metrics:
         self._target_tokens.inc(target_tokens)
 
     def ready(self, device: str) -> None:
-        """The model is loaded on a device, and works."""
+        """A model is loaded on a device, and works."""
         self._build.labels(_version(), device).set(1)
-        self._ready.set(1)
+        self._ready.inc()
 
     def not_ready(self) -> None:
-        """The model has ceased to work."""
-        self._ready.set(0)
+        """A model that was ready has ended."""
+        self._ready.dec()
+
+    def model_memory(self, size: int, limit: int) -> None:
+        """The models are counted with so many bytes, of so many."""
+        self._model_memory.set(size)
+        self._model_memory_limit.set(limit)
 
     def text(self) -> bytes:
         """Returns the numbers of all server processes."""

@@ -6,7 +6,9 @@ Source: container contract 5.1.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,15 +68,18 @@ def boolean(value: object) -> bool:
     raise ClientError(f"is {_shown(value)}; it must be true or false")
 
 
+# Numbers as text. Python would read more than anybody means, such as underscores and the digits of other scripts.
+_MOST_DIGITS = 9
+_INTEGER = re.compile(rf"[1-9][0-9]{{0,{_MOST_DIGITS - 1}}}")
+_NUMBER = re.compile(r"([0-9]{1,99}(\.[0-9]{0,99})?|\.[0-9]{1,99})(e(\+?[0-9]{1,2}|-[0-9]{1,3}))?", re.IGNORECASE)
+
+
 def _integer(value: object) -> int:
-    if isinstance(value, str) and value.strip().isdecimal() and len(value.strip()) <= _MOST_DIGITS:
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 10**_MOST_DIGITS:
         return value
     raise ClientError(f"is {_shown(value)}; it must be an integer of 1 or more")
-
-
-_MOST_DIGITS = 9
 
 
 def _beam(value: object) -> int:
@@ -84,10 +89,12 @@ def _beam(value: object) -> int:
 
 
 def _number(value: object) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
+    number = math.nan
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        number = float(value)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        with suppress(OverflowError):
+            number = float(value)
     if 0 <= number < math.inf:
         return number
     raise ClientError(f"is {_shown(value)}; it must be a finite number of 0 or more")

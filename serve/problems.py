@@ -1,7 +1,8 @@
 """The one table from errors to HTTP answers.
 
 The body of every error is ``{"error": {"code": ..., "message": ..., "location": ...}}``. Source: decision 39; the
-statuses 400, 406 and 415 are those of the closest built-in algorithms (container contract 4.5).
+statuses 400, 406 and 415 are those of the closest built-in algorithms (container contract 4.5), and 404, 409 and 507
+those of multi-model endpoints (4.7).
 """
 
 from __future__ import annotations
@@ -34,6 +35,18 @@ class ClientGoneError(ClientError):
     """The client closed its connection and will never see an answer."""
 
 
+class ModelNotFoundError(ClientError):
+    """A multi-model endpoint has no such model, or there is none where one is to be loaded from."""
+
+
+class ModelExistsError(ClientError):
+    """A multi-model endpoint has a model of this name already."""
+
+
+class InsufficientMemoryError(PlatformError):
+    """A model does not fit beside those that a multi-model endpoint holds; the platform unloads others and repeats."""
+
+
 class NotReadyError(PlatformError):
     """There is no model to translate with, yet or any more."""
 
@@ -52,8 +65,10 @@ class MemoryExhaustedError(PlatformError):
 
 # The first row that fits an error counts. What fits none is a bug: 500.
 TABLE: tuple[tuple[type[S2SError], int, str], ...] = (
+    (ModelNotFoundError, 404, "model_not_found"),
     (NotAcceptableError, 406, "not_acceptable"),
     (RequestTimeoutError, 408, "request_timeout"),
+    (ModelExistsError, 409, "model_exists"),
     (TooLargeError, 413, "too_large"),
     (UnsupportedContentTypeError, 415, "unsupported_content_type"),
     (ClientGoneError, 499, "client_gone"),
@@ -61,6 +76,7 @@ TABLE: tuple[tuple[type[S2SError], int, str], ...] = (
     (OverloadedError, 503, "overloaded"),
     (DeadlineExceededError, 503, "deadline_exceeded"),
     (MemoryExhaustedError, 503, "memory_exhausted"),
+    (InsufficientMemoryError, 507, "insufficient_memory"),
     (ClientError, 400, "bad_request"),
 )
 

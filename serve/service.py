@@ -1,4 +1,4 @@
-"""What may wait for the one decoding thread and for how long.
+"""What waits for the one decoding thread of a model, and for how long.
 
 HTTP threads parse, call `TranslationService.translate` and wait. The decoding thread owns the model: it loads it and
 runs the decoder.
@@ -14,15 +14,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from s2s_algo.decoding.translation import Translation
+from serve.admission import Admission
 from serve.decoder import Decoder, Job, Request, Translator
 from serve.metrics import Metrics
-from serve.problems import (
-    RETRY_AFTER_SECONDS,
-    ClientGoneError,
-    DeadlineExceededError,
-    NotReadyError,
-    OverloadedError,
-)
+from serve.problems import ClientGoneError, DeadlineExceededError, NotReadyError
 
 logger = logging.getLogger(__name__)
 
@@ -41,30 +36,25 @@ class TranslationService:
 
     Args:
         load: Loads the model; called once, in the decoding thread.
-        max_waiting_tokens: Source tokens of all unanswered requests beyond which new ones are refused.
-        max_waiting_requests: Unanswered requests beyond which new ones are refused.
-        metrics: Told what waits and what is searched.
+        admission: Decides whether a request may wait.
+        metrics: Told what is searched.
         clock: Seconds that never jump.
     """
 
     def __init__(
         self,
         load: Callable[[], Translator],
-        max_waiting_tokens: int,
-        max_waiting_requests: int,
+        admission: Admission,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
-        self._max_waiting_tokens = max_waiting_tokens
-        self._max_waiting_requests = max_waiting_requests
+        self._admission = admission
         self._metrics = metrics
         self._clock = clock
-        self._changed = threading.Condition()  # guards the five fields below
+        self._changed = threading.Condition()  # guards the three fields below
         self._translator: Translator | None = None  # set once it has proved to work, unset when it ceases to
         self._queue: deque[Job] = deque()
-        self._waiting_tokens = 0
-        self._waiting_requests = 0
         self._is_stopping = False
         self._drain_deadline = math.inf
         self._busy_since = math.inf
@@ -155,18 +145,11 @@ class TranslationService:
     # -- in the threads that wait ----------------------------------------------------------------------------------
 
     def _admit(self, job: Job, cost: int) -> None:
-        """Puts a job into the queue; a request on its own is never too much, for it could never be admitted later."""
+        """Puts a job into the queue if it may wait."""
         with self._changed:
             if self._translator is None:
                 raise NotReadyError(_NOT_READY)
-            tokens, requests = self._waiting_tokens, self._waiting_requests
-            if requests and (tokens + cost > self._max_waiting_tokens or requests + 1 > self._max_waiting_requests):
-                raise OverloadedError(
-                    f"{requests} requests with {tokens} source tokens are waiting and this one has {cost}; the limits "
-                    f"are {self._max_waiting_requests} and {self._max_waiting_tokens}; send it again in "
-                    f"{RETRY_AFTER_SECONDS} seconds, or add instances to the endpoint"
-                )
-            self._add_waiting(1, cost)
+            self._admission.enter(cost)
             self._queue.append(job)
             self._changed.notify()
 
@@ -190,13 +173,7 @@ class TranslationService:
 
     def _dismiss(self, job: Job, cost: int) -> None:
         job.is_dropped = True
-        with self._changed:
-            self._add_waiting(-1, -cost)
-
-    def _add_waiting(self, requests: int, tokens: int) -> None:
-        self._waiting_requests += requests
-        self._waiting_tokens += tokens
-        self._metrics.wait(self._waiting_requests, self._waiting_tokens)
+        self._admission.leave(cost)
 
     # -- in the decoding thread ------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Everything the server takes from its environment, read once into one frozen object.
 
-Source: container contract 4.1, 4.3 and 4.6; decisions 38 and 39.
+Source: container contract 4.1, 4.3, 4.6 and 4.7; decisions 38 and 39.
 """
 
 from __future__ import annotations
@@ -59,11 +59,14 @@ class Settings:
         max_instances: Most instances of a request.
         max_instance_tokens: Most source tokens of an instance.
         max_waiting_tokens: Most source tokens of all unanswered requests together.
+        max_batch_rows: Most hypotheses that are searched at the same time; one sentence always is.
         deadline: Seconds a request may take, ``None`` for no limit.
         transform_concurrency: ``MaxConcurrentTransforms`` that is suggested to a batch transform.
         transform_payload_mb: ``MaxPayloadInMB`` that is suggested to a batch transform.
         metrics_folder: Where several server processes share their numbers; ``None`` if there is only one.
         playground: Whether ``GET /`` answers with a page to try the model out.
+        multi_model: The server runs for a multi-model endpoint.
+        model_memory: Most bytes of all models of such an endpoint; ``None`` for a share of what there is.
     """
 
     address: str = "0.0.0.0"  # noqa: S104  a container's port is published by whoever runs it
@@ -80,11 +83,14 @@ class Settings:
     max_instances: int = 10_000
     max_instance_tokens: int = 10_000
     max_waiting_tokens: int = 100_000
+    max_batch_rows: int = 320
     deadline: float | None = 55.0
     transform_concurrency: int = 1
     transform_payload_mb: int = _DEFAULT_TRANSFORM_MB
     metrics_folder: Path | None = None
     playground: bool = True
+    multi_model: bool = False
+    model_memory: int | None = None
 
     @property
     def socket_address(self) -> str:
@@ -107,7 +113,8 @@ class Settings:
         """
         read = _Reader(environment)
         default = cls()
-        batch = read.text("SAGEMAKER_BATCH", "").lower() == "true"
+        batch = read.flag("SAGEMAKER_BATCH")
+        multi_model = read.flag("SAGEMAKER_MULTI_MODEL")
         body_mb = read.integer("SAGEMAKER_MAX_PAYLOAD_IN_MB", 0, 0, 1000)  # 0, as a job may say, is the default
         workers = read.integer("SAGEMAKER_MODEL_SERVER_WORKERS", default.workers, 1, 256)
         server_timeout = read.integer("SAGEMAKER_MODEL_SERVER_TIMEOUT", default.server_timeout, 1, 86_400)
@@ -134,12 +141,20 @@ class Settings:
             max_waiting_tokens=read.integer(
                 "S2S_MAX_WAITING_TOKENS", _BATCH_WAITING_TOKENS if batch else default.max_waiting_tokens, 1, _MOST
             ),
+            max_batch_rows=read.integer("S2S_MAX_BATCH_ROWS", default.max_batch_rows, 1, _MOST),
             deadline=read.seconds("S2S_DEADLINE_SECONDS", deadline) or None,
             transform_concurrency=read.integer("SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", 0, 0, 1000) or workers,
             transform_payload_mb=body_mb or default.transform_payload_mb,
             metrics_folder=Path(folder) if folder else None,
-            playground=read.decision(has_playground),
+            playground=read.decision(has_playground) and not multi_model,  # there is no one model to try
+            multi_model=multi_model,
+            model_memory=read.integer("S2S_MODEL_MEMORY_MB", 0, 0, _MOST) * MEBIBYTE or None,
         )
+        if multi_model and workers > 1:
+            read.problems.append(
+                f"SAGEMAKER_MODEL_SERVER_WORKERS is {workers}; with SAGEMAKER_MULTI_MODEL=true it must be 1, or be "
+                "left out: every process would need every model"
+            )
         read.only("S2S_PRECISION", "float32")  # the variable of the faster precisions to come
         if read.problems:
             raise ClientError("; ".join(read.problems), where="environment")
@@ -160,6 +175,9 @@ class _Reader:
 
     def text(self, name: str, default: str) -> str:
         return self._environment.get(name, "").strip() or default
+
+    def flag(self, name: str) -> bool:
+        return self.text(name, "").lower() == "true"
 
     def integer(self, name: str, default: int, minimum: int, maximum: int) -> int:
         text = self.text(name, str(default))

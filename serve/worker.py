@@ -1,7 +1,8 @@
 """The server process: what gunicorn's threaded worker does not do by itself.
 
 It loads the model in the background while ``/ping`` already answers, ends the server if that fails, cuts clients that
-are too slow, is replaced when the decoder hangs, and drains on SIGTERM.
+are too slow, is replaced when a decoder hangs, and drains on SIGTERM. For a multi-model endpoint it begins without any
+model, and so does a process that replaces it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import Any
 from gunicorn.workers.gthread import ThreadWorker
 
 from s2s_algo.errors import AlgorithmError, PlatformError, S2SError
-from serve.app import BODY_READ, serving_of
+from serve.app import serving_of
 from serve.decoder import Model, Translator
+from serve.invocation import BODY_READ
+from serve.models import ModelPool
 from serve.service import TranslationService
 from serve.settings import MEBIBYTE, Settings
 from serve.socket_deadlines import READING, WRITING, SocketDeadlines, linger
@@ -61,12 +64,33 @@ def banner(translator: Translator, settings: Settings, threads: str) -> list[str
         settings: The settings of the server.
         threads: That compute, in each server process.
     """
-    deadline = "no deadline" if settings.deadline is None else f"{settings.deadline:g} seconds"
     return [
         f"model: {_description(translator.model)}, vocabularies of {len(translator.source_vocabulary)} source and "
         f"{len(translator.target_vocabulary)} target tokens, beam of {translator.options.beam_size}",
         f"processes: {settings.workers}, each on {translator.model.device} with {threads} computing threads and "
         f"{settings.threads} HTTP threads",
+        *_limits(settings),
+    ]
+
+
+def multi_model_banner(memory: int, settings: Settings, threads: str) -> list[str]:
+    """What the log says about the server of a multi-model endpoint.
+
+    Args:
+        memory: Bytes of all models together.
+        settings: The settings of the server.
+        threads: That compute for each model.
+    """
+    return [
+        f"multi-model endpoint: models that are counted with {memory // MEBIBYTE} MB of memory in all, each with "
+        f"{threads} computing threads; {settings.threads} HTTP threads",
+        *_limits(settings),
+    ]
+
+
+def _limits(settings: Settings) -> list[str]:
+    deadline = "no deadline" if settings.deadline is None else f"{settings.deadline:g} seconds"
+    return [
         f"limits of a request: {settings.max_body_bytes // MEBIBYTE} MB, {settings.max_instances} instances of "
         f"{settings.max_instance_tokens} tokens, {deadline}; of all that wait: {settings.max_waiting_requests} "
         f"requests, {settings.max_waiting_tokens} source tokens",
@@ -95,11 +119,11 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self.failure_code = FailureCode()
         self._settings = Settings.from_environment(os.environ)
         self._deadlines = SocketDeadlines(self._settings.read_timeout)
-        self._service: TranslationService | None = None
+        self._service: TranslationService | ModelPool | None = None
         self._is_doomed = False
 
     def load_wsgi(self) -> None:
-        """Creates the application and starts to load the model."""
+        """Creates the application and starts to load the model, if there is one to begin with."""
         super().load_wsgi()
         self._service = serving_of(self.wsgi).service
         self.wsgi = self._with_deadlines(self.wsgi)
@@ -108,9 +132,15 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _announce(self) -> None:
         self.failure_code.set(0)
         is_first = self.age == 1  # of all server processes, replacements included
-        if is_first and self._service is not None:
-            for line in banner(self._service.translator, self._settings, os.environ.get("OMP_NUM_THREADS", "all")):
-                logger.info(line)
+        threads = os.environ.get("OMP_NUM_THREADS", "all")
+        if not is_first or self._service is None:
+            return
+        if isinstance(self._service, ModelPool):
+            lines = multi_model_banner(self._service.memory.limit, self._settings, threads)
+        else:
+            lines = banner(self._service.translator, self._settings, threads)
+        for line in lines:
+            logger.info(line)
 
     def _give_up(self, error: Exception) -> None:
         if isinstance(error, S2SError):
@@ -153,7 +183,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._check_decoder(self._service)
         super().notify()
 
-    def _check_decoder(self, service: TranslationService) -> None:
+    def _check_decoder(self, service: TranslationService | ModelPool) -> None:
         if service.has_failed():
             if not self._is_doomed:
                 self._is_doomed = True  # the next time: those who waited are just being told

@@ -9,7 +9,8 @@ import pytest
 from s2s_algo.data.pairs import encode_pair
 from s2s_algo.data.record_pb2 import Record
 from s2s_algo.data.recordio import split_framed
-from serve.app import BODY_READ, create_app, serving_of
+from serve.app import create_app, serving_of
+from serve.invocation import BODY_READ
 from serve.media_types import Format
 from serve.settings import Settings
 from tests.unit.serve.fakes import FakeTranslator, frame, started_app

@@ -11,8 +11,10 @@ from serve.problems import Problem, describe
     ("error", "status", "code"),
     [
         (ClientError("m"), 400, "bad_request"),
+        (problems.ModelNotFoundError("m"), 404, "model_not_found"),
         (problems.NotAcceptableError("m"), 406, "not_acceptable"),
         (problems.RequestTimeoutError("m"), 408, "request_timeout"),
+        (problems.ModelExistsError("m"), 409, "model_exists"),
         (problems.TooLargeError("m"), 413, "too_large"),
         (problems.UnsupportedContentTypeError("m"), 415, "unsupported_content_type"),
         (problems.ClientGoneError("m"), 499, "client_gone"),
@@ -20,6 +22,7 @@ from serve.problems import Problem, describe
         (problems.OverloadedError("m"), 503, "overloaded"),
         (problems.DeadlineExceededError("m"), 503, "deadline_exceeded"),
         (problems.MemoryExhaustedError("m"), 503, "memory_exhausted"),
+        (problems.InsufficientMemoryError("m"), 507, "insufficient_memory"),
     ],
 )
 def test_every_error_has_its_status_and_keeps_message_and_place(error, status, code):

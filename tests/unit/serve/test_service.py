@@ -8,6 +8,7 @@ import torch
 
 from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.errors import ClientError
+from serve.admission import Admission
 from serve.metrics import Metrics
 from serve.problems import (
     ClientGoneError,
@@ -28,6 +29,11 @@ def request(*sources):
     return [(source, OPTIONS) for source in sources]
 
 
+def service_of(load, **options):
+    metrics = Metrics(None)
+    return TranslationService(load, Admission(max_tokens=100, max_requests=10, metrics=metrics), metrics, **options)
+
+
 def texts(found):
     return [best.text for [best] in found]
 
@@ -39,9 +45,7 @@ def translator():
 
 @pytest.fixture
 def service(translator):
-    service = TranslationService(
-        lambda: translator, max_waiting_tokens=100, max_waiting_requests=10, metrics=Metrics(None)
-    )
+    service = service_of(lambda: translator)
     start(service)
     translator.calls.clear()
     yield service
@@ -83,9 +87,9 @@ class Busy:
         return self
 
     def submit(self, *arguments, **options):
-        before = self.service._waiting_requests
+        before = self.service._admission.waiting_requests
         future = self.pool.submit(self.service.translate, *arguments, **options)
-        wait_until(lambda: future.done() or self.service._waiting_requests > before)
+        wait_until(lambda: future.done() or self.service._admission.waiting_requests > before)
         return future
 
     def __exit__(self, *error):
@@ -99,7 +103,7 @@ class Busy:
 def test_it_is_ready_once_the_model_is_loaded_and_has_decoded_a_sentence():
     translator = FakeTranslator()
     translator.gate.clear()
-    service = TranslationService(lambda: translator, 10, 10, Metrics(None))
+    service = service_of(lambda: translator)
     assert not service.is_ready
     ready = threading.Event()
     service.start(on_ready=ready.set, on_load_failure=print)
@@ -117,7 +121,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_and_never_ready():
     def load():
         raise ClientError("no model")
 
-    service = TranslationService(load, 10, 10, Metrics(None))
+    service = service_of(load)
     [failure] = start(service)
     assert str(failure) == "no model"
     assert not service.is_ready
@@ -126,7 +130,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_and_never_ready():
 def test_a_model_that_loads_but_cannot_translate_is_reported_too():
     translator = FakeTranslator()
     translator.errors = [RuntimeError("bad weights")]
-    service = TranslationService(lambda: translator, 10, 10, Metrics(None))
+    service = service_of(lambda: translator)
     [failure] = start(service)
     assert str(failure) == "bad weights"
     assert not service.is_ready
@@ -265,7 +269,7 @@ def test_a_client_that_leaves_while_its_request_is_queued_costs_nothing(service,
         gone.set()
         with pytest.raises(ClientGoneError):
             future.result(5)
-        assert service._waiting_requests == 1
+        assert service._admission.waiting_requests == 1
     assert service.translate(request([C]))
     assert [[B]] not in translator.calls
 
@@ -277,7 +281,7 @@ def test_deadlines_do_not_follow_the_clock_on_the_wall(service, translator, monk
 
 def test_time_is_that_of_the_given_clock(translator):
     now = [1000.0]
-    service = TranslationService(lambda: translator, 100, 10, Metrics(None), clock=lambda: now[0])
+    service = service_of(lambda: translator, clock=lambda: now[0])
     start(service)
     translator.calls.clear()
     with Busy(service, translator) as busy:

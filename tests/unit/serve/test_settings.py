@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from s2s_algo.decoding.scheduler import MOST_ROWS
 from s2s_algo.errors import ClientError
 from serve.media_types import Format
 from serve.settings import Settings, memory_disk
@@ -24,10 +25,14 @@ def test_an_empty_environment_gives_the_documented_defaults():
         max_instances=10_000,
         max_instance_tokens=10_000,
         max_waiting_tokens=100_000,
+        max_batch_rows=MOST_ROWS,
         deadline=55,
         transform_concurrency=1,
         transform_payload_mb=6,
         metrics_folder=None,
+        playground=True,
+        multi_model=False,
+        model_memory=None,
     )
     assert Settings.from_environment({}) == Settings()
 
@@ -71,8 +76,13 @@ def test_everything_but_true_is_no_batch_transform(text):
         ("S2S_MAX_INSTANCES", "5", "max_instances", 5),
         ("S2S_MAX_INSTANCE_TOKENS", "6", "max_instance_tokens", 6),
         ("S2S_MAX_WAITING_TOKENS", "7", "max_waiting_tokens", 7),
+        ("S2S_MAX_BATCH_ROWS", "1", "max_batch_rows", 1),
         ("S2S_DEADLINE_SECONDS", "0", "deadline", None),
         ("S2S_DEADLINE_SECONDS", "8", "deadline", 8),
+        ("SAGEMAKER_MULTI_MODEL", "True", "multi_model", True),
+        ("SAGEMAKER_MULTI_MODEL", "false", "multi_model", False),
+        ("S2S_MODEL_MEMORY_MB", "3", "model_memory", 3 * 2**20),
+        ("S2S_MODEL_MEMORY_MB", "0", "model_memory", None),
         ("PROMETHEUS_MULTIPROC_DIR", "/tmp/numbers", "metrics_folder", Path("/tmp/numbers")),
     ],
 )
@@ -106,6 +116,7 @@ def test_the_suggested_payloads_of_parallel_transforms_stay_within_the_platforms
         ("SAGEMAKER_BIND_TO_PORT", "٨٠٨٠", "an integer from 1 to 65535"),
         ("SAGEMAKER_MODEL_SERVER_WORKERS", "-1", "an integer from 1 to 256"),
         ("SAGEMAKER_MODEL_SERVER_WORKERS", "1.5", "an integer from 1 to 256"),
+        ("S2S_MAX_BATCH_ROWS", "0", "an integer from 1 to 2147483647"),
         ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "6MB", "an integer from 0 to 1000"),
         ("S2S_DEADLINE_SECONDS", "nan", "a number of seconds, 0 for no limit"),
         ("S2S_DEADLINE_SECONDS", "-1", "a number of seconds, 0 for no limit"),
@@ -122,6 +133,22 @@ def test_a_nonsense_value_is_an_error_that_says_what_is_allowed(name, value, all
     with pytest.raises(ClientError) as caught:
         Settings.from_environment({name: value})
     assert str(caught.value) == f"environment: {name} is {value[:100]!r}; it must be {allowed}, or be left out"
+
+
+def test_a_multi_model_endpoint_has_one_process():
+    environment = {"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_MODEL_SERVER_WORKERS": "2"}
+    with pytest.raises(ClientError) as caught:
+        Settings.from_environment(environment)
+    assert str(caught.value) == (
+        "environment: SAGEMAKER_MODEL_SERVER_WORKERS is 2; with SAGEMAKER_MULTI_MODEL=true it must be 1, or be left "
+        "out: every process would need every model"
+    )
+    assert Settings.from_environment(environment | {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"}).multi_model
+
+
+def test_a_multi_model_endpoint_has_no_playground_whatever_is_wanted():
+    environment = {"SAGEMAKER_MULTI_MODEL": "true", "S2S_PLAYGROUND": "on"}
+    assert not Settings.from_environment(environment).playground
 
 
 def test_all_nonsense_values_are_reported_at_once():

@@ -84,3 +84,18 @@ def test_one_process_shares_its_metrics_with_nobody(executed, monkeypatch, tmp_p
     [(_, _, environment)] = executed
     assert "PROMETHEUS_MULTIPROC_DIR" not in environment
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("multi_model", ["true", ""])
+def test_the_routes_of_models_are_those_of_a_multi_model_endpoint_alone(monkeypatch, tmp_path, multi_model):
+    monkeypatch.setenv("SAGEMAKER_MULTI_MODEL", multi_model)
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    client = serve.application().test_client()
+    assert client.get("/models").status_code == (200 if multi_model else 404)
+    assert client.get("/invocations").status_code == 405
+    assert client.get("/ping").status_code == (200 if multi_model else 503)
+
+
+def test_the_image_says_that_it_can_hold_several_models():
+    text = (Path(__file__).parents[3] / "Dockerfile").read_text(encoding="utf-8")
+    assert 'com.amazonaws.sagemaker.capabilities.multi-models="true"' in text

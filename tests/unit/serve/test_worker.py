@@ -16,7 +16,7 @@ from serve import gunicorn_conf
 from serve.gunicorn_conf import child_exit, on_exit
 from serve.settings import Settings
 from serve.socket_deadlines import READING, WRITING, SocketDeadlines, linger
-from serve.worker import FailureCode, banner
+from serve.worker import FailureCode, banner, multi_model_banner
 from tests.unit.small_model import small_config
 
 # -- slow clients
@@ -221,3 +221,13 @@ def test_a_batch_transform_says_that_there_is_no_deadline():
     lines = banner(translator_of(), Settings.from_environment({"SAGEMAKER_BATCH": "true"}), threads="2")
     assert "1000000 instances of 10000 tokens, no deadline;" in lines[2]
     assert lines[3] == "ready at 0.0.0.0:8080, for a batch transform"
+
+
+def test_a_multi_model_endpoint_says_what_its_models_may_take():
+    assert multi_model_banner(3 * 2**30, Settings(port=9000, threads=16), threads="2") == [
+        "multi-model endpoint: models that are counted with 3072 MB of memory in all, each with 2 computing threads; "
+        "16 HTTP threads",
+        "limits of a request: 25 MB, 10000 instances of 10000 tokens, 55 seconds; of all that wait: 8 requests, "
+        "100000 source tokens",
+        "ready at 0.0.0.0:9000",
+    ]

@@ -1,0 +1,140 @@
+"""A request for translations, from its body to its answer, whichever route and model it is for.
+
+Source: container contract 4.1 and 4.2; decisions 36, 37 and 39.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from flask import Response, g, request
+
+from s2s_algo.decoding.translation import Translation, replace_unknown
+from s2s_algo.errors import ClientError
+from serve.body import read_body
+from serve.codecs import Instance, Limits, decode, encode
+from serve.decoder import Request, Translator
+from serve.media_types import answer_format, parse_media_type, request_format
+from serve.metrics import Metrics
+from serve.problems import RequestTimeoutError, UnsupportedContentTypeError
+from serve.service import TranslationService
+from serve.settings import Settings
+from serve.sources import source_ids, source_tokens
+
+# Key of the WSGI environment under which the server process leaves a function to be called when the body is read. It
+# returns whether the client was cut off because it was too slow.
+BODY_READ = "s2s.body_read"
+
+
+def invoke(
+    borrow: Callable[[], AbstractContextManager[TranslationService]], settings: Settings, metrics: Metrics
+) -> Response:
+    """Answers the request.
+
+    Args:
+        borrow: Lends what translates, or raises why there is none.
+        settings: The settings of the server.
+        metrics: What is counted.
+    """
+    # (1) All of the body first, for a client that is still sending would not see an error
+    body = receive(settings)
+
+    with borrow() as service:
+        # (2) Both formats, before any work on the content
+        _check_encoding(request.headers.get("Content-Encoding", ""))
+        content_type = request.headers.get("Content-Type", "")
+        own_format = request_format(content_type)
+        format_ = answer_format(request.headers.get("Accept"), own_format, settings.default_accept)
+
+        # (3) Sentences of tokens or ids
+        limits = Limits(settings.max_instances, settings.max_instance_tokens)
+        decoded = decode(body, own_format, parse_media_type(content_type).parameters, limits)
+
+        # (4) Their translations
+        translations = _translate(decoded.instances, service, settings)
+    metrics.translated(g.tokens, g.target_tokens)
+
+    # (5) The answer
+    return Response(encode(decoded, translations, format_), content_type=format_.value)
+
+
+def _translate(
+    instances: Sequence[Instance], service: TranslationService, settings: Settings
+) -> list[Sequence[Translation]]:
+    """Waits for the translations; when this returns, nothing of the model is held any more."""
+    translator = service.translator
+    requests = [_search(instance, translator) for instance in instances]
+    g.instances, g.tokens = len(requests), sum(len(source) for source, _ in requests)
+    deadline = math.inf if settings.deadline is None else g.started + settings.deadline
+    found = service.translate(requests, deadline, _hang_up_test(request.environ.get("gunicorn.socket")))
+    translations = [
+        _finished(instance, translations, translator) for instance, translations in zip(instances, found, strict=True)
+    ]
+    g.target_tokens = sum(len(best.token_ids) for best, *_ in translations)
+    return translations
+
+
+def _search(instance: Instance, translator: Translator) -> Request:
+    """What to search for, and how."""
+    source = source_ids(instance, translator.source_vocabulary)
+    options = instance.options.search_options(translator.options)
+    try:
+        options.check(len(translator.target_vocabulary))
+    except ClientError as error:
+        raise ClientError(error.message, where=instance.place) from None
+    return source, options
+
+
+def _finished(instance: Instance, translations: Sequence[Translation], translator: Translator) -> Sequence[Translation]:
+    if not instance.options.replace_unknown:
+        return translations
+    source = source_tokens(instance, translator.source_vocabulary)
+    return [replace_unknown(translation, source, translator.target_vocabulary.unk_id) for translation in translations]
+
+
+def receive(settings: Settings) -> bytes:
+    """Reads the body of the request.
+
+    Raises:
+        ClientError: It is too long, ends too early or comes too slowly.
+    """
+    is_chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    declared = None if is_chunked else request.content_length or 0
+    end_reading: Callable[[], bool] = request.environ.get(BODY_READ, lambda: False)
+    try:
+        body = read_body(request.environ["wsgi.input"], declared, settings.max_body_bytes)
+    except ClientError as error:
+        if end_reading():
+            raise RequestTimeoutError(
+                f"the request did not arrive within {settings.read_timeout:g} seconds; send it faster or in smaller "
+                "parts, or allow more time with S2S_READ_TIMEOUT_SECONDS"
+            ) from error
+        raise
+    end_reading()
+    return body
+
+
+def _check_encoding(encoding: str) -> None:
+    if encoding.strip().lower() not in ("", "identity"):
+        raise UnsupportedContentTypeError(
+            f"Content-Encoding {encoding[:100]!r} is not supported; send the body as it is"
+        )
+
+
+def _hang_up_test(connection: socket.socket | None) -> Callable[[], bool]:
+    """Returns a function that tells whether the client has closed the connection."""
+
+    def has_hung_up() -> bool:
+        if connection is None:
+            return False
+        try:
+            return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:  # silent, but there
+            return False
+        except OSError:
+            return True
+
+    return has_hung_up
