@@ -38,8 +38,9 @@ def run(application: str = "container.serve:application()") -> NoReturn:
         sys.exit(error.exit_code)
     command = [sys.executable, "-m", "gunicorn", "--config", "python:serve.gunicorn_conf"]
     command += ["--logger-class", f"{__name__}.{ServerLogger.__name__}", application]
-    environment = thread_settings(WAIT_ASLEEP, settings.workers) | os.environ
-    environment |= {"PROMETHEUS_DISABLE_CREATED_SERIES": "true"}
+    # Each entry can take half a megabyte; a model needs less than 200.
+    environment = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"} | thread_settings(WAIT_ASLEEP, settings.workers)
+    environment |= {**os.environ, "PROMETHEUS_DISABLE_CREATED_SERIES": "true"}
     environment.pop(METRICS_FOLDER, None)  # what a former run has left there would be counted again
     if settings.workers > 1:
         environment[METRICS_FOLDER] = tempfile.mkdtemp(prefix="s2s-metrics-", dir=memory_disk())

@@ -10,13 +10,13 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from flask import Flask, Response, current_app, g, jsonify, request
+from flask import Flask, Response, current_app, g, jsonify, request, stream_with_context
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
@@ -73,7 +73,7 @@ def load_translator(folder: Path, settings: Settings) -> Translator:
     """Loads the model of a folder; only then is torch imported."""
     from s2s_algo.decoding.translator import Translator as ModelTranslator
 
-    return ModelTranslator.load(folder, most_rows=settings.max_batch_rows)
+    return ModelTranslator.load(folder, most_rows=settings.max_batch_rows, precision=settings.precision)
 
 
 def serving_of(app: Flask) -> Serving:
@@ -126,6 +126,7 @@ def _admission(settings: Settings, metrics: Metrics) -> Admission:
 def _app(serving: Serving) -> Flask:
     """What every application does, whatever its models are."""
     app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # a redirection would be an answer that nobody expects
     app.extensions[_EXTENSION] = serving
     service, settings, metrics = serving.service, serving.settings, serving.metrics
 
@@ -197,12 +198,33 @@ def _routing_problem(error: HTTPException) -> Problem:
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.id
+    if response.is_streamed:
+        response.response = stream_with_context(_recorded_in_the_end(response.iter_encoded(), response.status_code))
+    else:
+        _record(response.status_code)
+    return response
+
+
+def _recorded_in_the_end(pieces: Iterator[bytes], status: int) -> Iterator[bytes]:
+    """The pieces of an answer that is not whole yet; after an error the connection is closed, and the client knows."""
+    try:
+        yield from pieces
+    except Exception as error:
+        g.problem = describe(error, error_id=g.id)
+        if g.problem.status == 500:
+            logger.error("internal error %s", g.id, exc_info=error)
+        raise
+    finally:
+        _record(status)
+
+
+def _record(status: int) -> None:
+    """Counts and logs a request."""
     problem: Problem | None = g.get("problem")
     seconds = time.monotonic() - g.started
-    serving_of(current_app).metrics.end(_route(), response.status_code, seconds, problem.code if problem else None)
-    is_routine = request.path in _ROUTINE and response.status_code == 200
-    logger.log(logging.DEBUG if is_routine else logging.INFO, "%s", _log_line(response.status_code, seconds, problem))
-    return response
+    serving_of(current_app).metrics.end(_route(), status, seconds, problem.code if problem else None)
+    is_routine = request.path in _ROUTINE and status == 200
+    logger.log(logging.DEBUG if is_routine else logging.INFO, "%s", _log_line(status, seconds, problem))
 
 
 def _log_line(status: int, seconds: float, problem: Problem | None) -> str:

@@ -113,12 +113,19 @@ def encode(request: Request, translations: Sequence[Sequence[Translation]], form
     """
     if format_ is Format.RECORDIO:
         return _encode_records([best for best, *_ in translations])
+    if format_ is Format.JSON_LINES:
+        return b"".join(encode_lines(request, translations))
     answers = [
         _answer(found, instance.options) for instance, found in zip(request.instances, translations, strict=True)
     ]
-    if format_ is Format.JSON_LINES:
-        return b"\n".join(map(_to_json, answers))
     return _to_json(answers if request.is_bare_list else {"predictions": answers})
+
+
+def encode_lines(request: Request, translations: Iterable[Sequence[Translation]]) -> Iterator[bytes]:
+    """Encodes the answer to a request as lines, each as soon as its translations come; only the last has no end."""
+    for number, (instance, found) in enumerate(zip(request.instances, translations, strict=True)):
+        line = _to_json(_answer(found, instance.options))
+        yield b"\n" + line if number else line
 
 
 @contextmanager

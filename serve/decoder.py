@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -66,9 +66,6 @@ class Model(Protocol):
     def device(self) -> Any:
         """Where it computes."""
 
-    def parameters(self) -> Iterable[Any]:
-        """Its weights."""
-
 
 class Translator(Protocol):
     """The part of `s2s_algo.decoding.translator.Translator` that serving needs."""
@@ -86,6 +83,10 @@ class Translator(Protocol):
         """The vocabulary of the translations."""
 
     @property
+    def num_parameters(self) -> int:
+        """Of the model."""
+
+    @property
     def options(self) -> SearchOptions:
         """How the model is searched if nobody says otherwise."""
 
@@ -99,28 +100,48 @@ class Job:
 
     Attributes:
         requests: Its sentences.
-        left: Positions of those that were not handed to the stream yet, the one with the longest source last.
-        finished: Set by the decoding thread when `translations` or `error` is complete.
-        translations: By position, best first.
-        error: Why there are none.
+        in_order: Whether they are wanted one after the other, rather than all in the end.
+        left: Positions of those that were not handed to the stream yet, the next one last.
+        missing: How many are not translated yet.
+        translations: By position, best first; the waiting thread may take some out.
+        error: Why no more will come.
+        awaited: Position that the waiting thread waits for; ``None``: for all.
+        news: Set by the decoding thread when what is awaited is there, or an error.
         is_dropped: Set by the waiting thread when it waits no longer.
     """
 
     requests: Sequence[Request]
+    in_order: bool = False
     left: list[int] = field(init=False)
-    finished: threading.Event = field(default_factory=threading.Event)
+    missing: int = field(init=False)
     translations: dict[int, list[Translation]] = field(default_factory=dict)
     error: Exception | None = None
+    awaited: int | None = None
+    news: threading.Event = field(default_factory=threading.Event)
     is_dropped: bool = False
 
     def __post_init__(self) -> None:
-        # What takes longest does not begin last.
-        self.left = sorted(range(len(self.requests)), key=lambda position: len(self.requests[position][0]))
+        self.left = list(reversed(range(len(self.requests))))
+        if not self.in_order:  # what takes longest does not begin last
+            self.left.sort(key=lambda position: len(self.requests[position][0]))
+        self.missing = len(self.requests)
+
+    @property
+    def has_awaited(self) -> bool:
+        """Whether what is awaited is there."""
+        return not self.missing or self.awaited in self.translations
+
+    def deliver(self, position: int, translations: list[Translation]) -> None:
+        """Adds the translations of a sentence."""
+        self.translations[position] = translations
+        self.missing -= 1
+        if self.has_awaited:
+            self.news.set()
 
     def fail(self, error: Exception) -> None:
-        """Ends the job without a result."""
+        """Ends the job without those that are missing."""
         self.error = error
-        self.finished.set()
+        self.news.set()
 
 
 class Decoder:
@@ -200,10 +221,9 @@ class Decoder:
             return
         job, position = self._tickets.pop(ticket)
         if not isinstance(outcome, Exception):
-            job.translations[position] = outcome
-            if len(job.translations) == len(job.requests):
+            job.deliver(position, outcome)
+            if not job.missing:
                 self._jobs.discard(job)
-                job.finished.set()
             return
         self._end([job])
         if is_out_of_memory(outcome):

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 
 from flask import Response, g, request
 
 from s2s_algo.decoding.translation import Translation, replace_unknown
 from s2s_algo.errors import ClientError
 from serve.body import read_body
-from serve.codecs import Instance, Limits, decode, encode
+from serve.codecs import Instance, Limits, decode, encode, encode_lines
 from serve.decoder import Request, Translator
-from serve.media_types import answer_format, parse_media_type, request_format
+from serve.media_types import Format, answer_format, parse_media_type, request_format
 from serve.metrics import Metrics
 from serve.problems import RequestTimeoutError, UnsupportedContentTypeError
 from serve.service import TranslationService
@@ -42,39 +43,67 @@ def invoke(
     # (1) All of the body first, for a client that is still sending would not see an error
     body = receive(settings)
 
+    # (2) Both formats, before any work on the content, and before a model is looked for
+    _check_encoding(request.headers.get("Content-Encoding", ""))
+    content_type = request.headers.get("Content-Type", "")
+    own_format = request_format(content_type)
+    format_ = answer_format(request.headers.get("Accept"), own_format, settings.default_accept)
+
+    # (3) Sentences of tokens or ids
+    limits = Limits(settings.max_instances, settings.max_instance_tokens)
+    decoded = decode(body, own_format, parse_media_type(content_type).parameters, limits)
+
+    # (4) Their translations, and the answer
+    in_pieces = format_ is Format.JSON_LINES and len(decoded.instances) > 1 and _takes_pieces(settings)
+    translations = _translations(decoded.instances, borrow, settings, metrics, in_pieces)
+    if not in_pieces:
+        return Response(encode(decoded, list(translations), format_), content_type=format_.value)
+    lines = encode_lines(decoded, translations)
+    first = next(lines)  # what goes wrong before can still be told by the status
+    return Response(chain([first], lines), content_type=format_.value)
+
+
+def _takes_pieces(settings: Settings) -> bool:
+    """Whether lines may leave one by one. A status that says it went well cannot be taken back.
+
+    So the client must be able to see that an answer is not whole, and a batch transform has no use for parts.
+    """
+    return request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1" and not settings.batch
+
+
+def _translations(
+    instances: Sequence[Instance],
+    borrow: Callable[[], AbstractContextManager[TranslationService]],
+    settings: Settings,
+    metrics: Metrics,
+    in_pieces: bool,
+) -> Iterator[Sequence[Translation]]:
+    """Translates; when this has ended, nothing of the model is held any more.
+
+    Args:
+        instances: Of the request.
+        borrow: Lends what translates.
+        settings: The settings of the server.
+        metrics: What is counted.
+        in_pieces: Whether each translation shall come as soon as it is there, rather than all in the end.
+    """
+    deadline = math.inf if settings.deadline is None else g.started + settings.deadline
     with borrow() as service:
-        # (2) Both formats, before any work on the content
-        _check_encoding(request.headers.get("Content-Encoding", ""))
-        content_type = request.headers.get("Content-Type", "")
-        own_format = request_format(content_type)
-        format_ = answer_format(request.headers.get("Accept"), own_format, settings.default_accept)
-
-        # (3) Sentences of tokens or ids
-        limits = Limits(settings.max_instances, settings.max_instance_tokens)
-        decoded = decode(body, own_format, parse_media_type(content_type).parameters, limits)
-
-        # (4) Their translations
-        translations = _translate(decoded.instances, service, settings)
+        yield from _translated_by(service, instances, deadline, in_pieces)
     metrics.translated(g.tokens, g.target_tokens)
 
-    # (5) The answer
-    return Response(encode(decoded, translations, format_), content_type=format_.value)
 
-
-def _translate(
-    instances: Sequence[Instance], service: TranslationService, settings: Settings
-) -> list[Sequence[Translation]]:
-    """Waits for the translations; when this returns, nothing of the model is held any more."""
+def _translated_by(
+    service: TranslationService, instances: Sequence[Instance], deadline: float, in_pieces: bool
+) -> Iterator[Sequence[Translation]]:
     translator = service.translator
     requests = [_search(instance, translator) for instance in instances]
     g.instances, g.tokens = len(requests), sum(len(source) for source, _ in requests)
-    deadline = math.inf if settings.deadline is None else g.started + settings.deadline
-    found = service.translate(requests, deadline, _hang_up_test(request.environ.get("gunicorn.socket")))
-    translations = [
-        _finished(instance, translations, translator) for instance, translations in zip(instances, found, strict=True)
-    ]
-    g.target_tokens = sum(len(best.token_ids) for best, *_ in translations)
-    return translations
+    translate = service.translate_each if in_pieces else service.translate
+    found = translate(requests, deadline, _hang_up_test(request.environ.get("gunicorn.socket")))
+    for instance, translations in zip(instances, found, strict=True):
+        g.target_tokens += len(translations[0].token_ids)
+        yield _finished(instance, translations, translator)
 
 
 def _search(instance: Instance, translator: Translator) -> Request:

@@ -11,7 +11,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from s2s_algo.decoding.translation import Translation
 from serve.admission import Admission
@@ -107,18 +108,25 @@ class TranslationService:
             ClientGoneError: The client has gone.
             MemoryExhaustedError: One sentence alone needs more memory than there is.
         """
-        if not requests:
-            return []
-        job = Job(requests)
-        cost = sum(max(1, len(source)) for source, _ in requests)  # an empty sentence is no work but takes a place
-        self._admit(job, cost)
-        try:
+        with self._submitted(Job(requests)) as job:
             self._wait(job, deadline, is_abandoned)
-        finally:
-            self._dismiss(job, cost)
-        if job.error is not None:
-            raise job.error
-        return [job.translations[position] for position in range(len(requests))]
+            return [job.translations[position] for position in range(len(requests))]
+
+    def translate_each(
+        self,
+        requests: Sequence[Request],
+        deadline: float = math.inf,
+        is_abandoned: Callable[[], bool] = _never,
+    ) -> Iterator[list[Translation]]:
+        """Like `translate`, but gives the translations of each sentence as soon as they and those before are there.
+
+        What it raises, it may raise after some of them.
+        """
+        with self._submitted(Job(requests, in_order=True)) as job:
+            for position in range(len(requests)):
+                job.awaited = position
+                self._wait(job, deadline, is_abandoned)
+                yield job.translations.pop(position)
 
     def busy_seconds(self) -> float:
         """Returns how long the decoder has been at its current step; 0 while it is idle."""
@@ -144,20 +152,34 @@ class TranslationService:
 
     # -- in the threads that wait ----------------------------------------------------------------------------------
 
-    def _admit(self, job: Job, cost: int) -> None:
-        """Puts a job into the queue if it may wait."""
+    @contextmanager
+    def _submitted(self, job: Job) -> Iterator[Job]:
+        """Puts a job into the queue if it may wait, and drops it in the end."""
+        cost = sum(max(1, len(source)) for source, _ in job.requests)  # an empty sentence is no work but takes a place
         with self._changed:
             if self._translator is None:
                 raise NotReadyError(_NOT_READY)
             self._admission.enter(cost)
-            self._queue.append(job)
-            self._changed.notify()
+            if job.requests:
+                self._queue.append(job)
+                self._changed.notify()
+        try:
+            yield job
+        finally:
+            job.is_dropped = True
+            self._admission.leave(cost)
 
     def _wait(self, job: Job, deadline: float, is_abandoned: Callable[[], bool]) -> None:
+        """Returns when what the job awaits is there."""
         while True:
-            remaining = min(deadline, self._drain_deadline) - self._clock()
-            if job.finished.wait(min(max(remaining, 0.0), _POLL_SECONDS)):
+            job.news.clear()  # before looking, so that nothing is missed
+            if job.has_awaited:
                 return
+            if job.error is not None:
+                raise job.error
+            remaining = min(deadline, self._drain_deadline) - self._clock()
+            if job.news.wait(min(max(remaining, 0.0), _POLL_SECONDS)):
+                continue
             if remaining <= 0:
                 raise DeadlineExceededError(self._deadline_message(deadline))
             if is_abandoned():
@@ -170,10 +192,6 @@ class TranslationService:
             "the translations were not ready in time; send fewer or shorter instances per request, add instances to "
             "the endpoint, or allow more time with S2S_DEADLINE_SECONDS"
         )
-
-    def _dismiss(self, job: Job, cost: int) -> None:
-        job.is_dropped = True
-        self._admission.leave(cost)
 
     # -- in the decoding thread ------------------------------------------------------------------------------------
 

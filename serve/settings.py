@@ -10,8 +10,9 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, cast, get_args
 
+from s2s_algo.decoding.options import PrecisionName
 from s2s_algo.errors import ClientError
 from serve.media_types import Format
 from serve.playground import is_on as has_playground
@@ -67,6 +68,7 @@ class Settings:
         playground: Whether ``GET /`` answers with a page to try the model out.
         multi_model: The server runs for a multi-model endpoint.
         model_memory: Most bytes of all models of such an endpoint; ``None`` for a share of what there is.
+        precision: Of products with the weights.
     """
 
     address: str = "0.0.0.0"  # noqa: S104  a container's port is published by whoever runs it
@@ -91,6 +93,7 @@ class Settings:
     playground: bool = True
     multi_model: bool = False
     model_memory: int | None = None
+    precision: PrecisionName = "float32"
 
     @property
     def socket_address(self) -> str:
@@ -149,13 +152,13 @@ class Settings:
             playground=read.decision(has_playground) and not multi_model,  # there is no one model to try
             multi_model=multi_model,
             model_memory=read.integer("S2S_MODEL_MEMORY_MB", 0, 0, _MOST) * MEBIBYTE or None,
+            precision=read.precision("S2S_PRECISION", default.precision),
         )
         if multi_model and workers > 1:
             read.problems.append(
                 f"SAGEMAKER_MODEL_SERVER_WORKERS is {workers}; with SAGEMAKER_MULTI_MODEL=true it must be 1, or be "
                 "left out: every process would need every model"
             )
-        read.only("S2S_PRECISION", "float32")  # the variable of the faster precisions to come
         if read.problems:
             raise ClientError("; ".join(read.problems), where="environment")
         return settings
@@ -214,10 +217,13 @@ class _Reader:
             self.problems.append(error.message)
             return False
 
-    def only(self, name: str, allowed: str) -> None:
-        text = self.text(name, allowed)
-        if text != allowed:
-            self._report(name, text, allowed)
+    def precision(self, name: str, default: PrecisionName) -> PrecisionName:
+        text = self.text(name, default)
+        for precision in get_args(PrecisionName):
+            if text == precision:
+                return cast(PrecisionName, precision)
+        self._report(name, text, f"one of {', '.join(get_args(PrecisionName))}")
+        return default
 
     def _report(self, name: str, text: str, allowed: str) -> None:
         self.problems.append(f"{name} is {text[:100]!r}; it must be {allowed}, or be left out")

@@ -20,21 +20,19 @@ class SocketDeadlines:
     Timeouts of the sockets themselves would not do: a client that sends one byte a second never exceeds them.
 
     Args:
-        seconds: Time that one phase, reading or writing, may take.
         clock: Seconds that never jump.
     """
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._deadlines: dict[socket.socket, tuple[float, int]] = {}
         self._cut: set[socket.socket] = set()
 
-    def begin(self, connection: socket.socket, phase: int) -> None:
-        """Starts the time of a phase, `READING` or `WRITING`."""
+    def begin(self, connection: socket.socket, phase: int, seconds: float) -> None:
+        """Starts a phase, `READING` or `WRITING`, that may take so many seconds."""
         with self._lock:
-            self._deadlines[connection] = (self._clock() + self._seconds, phase)
+            self._deadlines[connection] = (self._clock() + seconds, phase)
 
     def end(self, connection: socket.socket) -> bool:
         """Ends the phase of a socket; returns whether its time was over and the socket was cut."""

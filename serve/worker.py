@@ -11,7 +11,8 @@ import functools
 import logging
 import mmap
 import os
-from collections.abc import Callable, Iterable
+import socket
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -34,6 +35,9 @@ Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 _LAST_SECONDS = 2
 
 _LINGER_SECONDS = 2.0
+
+# For the head of a request, which clients send at once. Whoever sends it slowly takes a thread from the others.
+_HEAD_SECONDS = 5.0
 
 
 class FailureCode:
@@ -64,9 +68,10 @@ def banner(translator: Translator, settings: Settings, threads: str) -> list[str
         settings: The settings of the server.
         threads: That compute, in each server process.
     """
+    source, target = len(translator.source_vocabulary), len(translator.target_vocabulary)
     return [
-        f"model: {_description(translator.model)}, vocabularies of {len(translator.source_vocabulary)} source and "
-        f"{len(translator.target_vocabulary)} target tokens, beam of {translator.options.beam_size}",
+        f"model: {_description(translator.model)}, {translator.num_parameters} parameters, vocabularies of {source} "
+        f"source and {target} target tokens, beam of {translator.options.beam_size}, {settings.precision}",
         f"processes: {settings.workers}, each on {translator.model.device} with {threads} computing threads and "
         f"{settings.threads} HTTP threads",
         *_limits(settings),
@@ -104,8 +109,7 @@ def _description(model: Model) -> str:
         part = getattr(model.config, name)
         kind = part.cell_type if part.type == "rnn" else part.type
         parts.append(f"{kind} {name} with {part.num_layers} x {part.num_hidden} units")
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return f"{', '.join(parts)}, {parameters} parameters"
+    return ", ".join(parts)
 
 
 class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -118,7 +122,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         super().__init__(*args, **kwargs)  # in the master, before the fork
         self.failure_code = FailureCode()
         self._settings = Settings.from_environment(os.environ)
-        self._deadlines = SocketDeadlines(self._settings.read_timeout)
+        self._deadlines = SocketDeadlines()
         self._service: TranslationService | ModelPool | None = None
         self._is_doomed = False
 
@@ -158,15 +162,26 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         def watched(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             connection = environ["gunicorn.socket"]
             environ[BODY_READ] = functools.partial(self._deadlines.end, connection)
-            answer = application(environ, start_response)
-            self._deadlines.begin(connection, WRITING)
-            return answer
+            self._deadlines.begin(connection, READING, self._settings.read_timeout)  # of the body
+            return self._written_in_time(application(environ, start_response), connection)
 
         return watched
 
+    def _written_in_time(self, answer: Iterable[bytes], connection: socket.socket) -> Iterator[bytes]:
+        """The pieces of an answer, each of which has its own time to be taken."""
+        try:
+            for piece in answer:
+                self._deadlines.begin(connection, WRITING, self._settings.read_timeout)
+                yield piece
+                self._deadlines.end(connection)  # what is not translated yet is not the client's fault
+            self._deadlines.begin(connection, WRITING, self._settings.read_timeout)
+        finally:
+            if hasattr(answer, "close"):
+                answer.close()
+
     def handle(self, conn: Any) -> Any:
         """Reads a request and answers it, in one of the threads."""
-        self._deadlines.begin(conn.sock, READING)
+        self._deadlines.begin(conn.sock, READING, min(_HEAD_SECONDS, self._settings.read_timeout))
         try:
             keep = super().handle(conn)
         finally:

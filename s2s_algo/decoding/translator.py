@@ -35,6 +35,7 @@ class Translator:
         inference: How the model translates by itself.
         options: The same as search options, used where a call gives none.
         most_rows: Hypotheses that a stream searches at the same time; one sentence always is, whatever its beam.
+        num_parameters: Of the model.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Translator:
         self.target_vocabulary = target_vocabulary
         self.inference = inference
         self.most_rows = most_rows
+        self.num_parameters = sum(parameter.numel() for parameter in model.parameters())
         self.options = SearchOptions(inference.beam_size, inference.length_penalty_alpha, inference.length_penalty_beta)
 
     @classmethod
@@ -84,8 +86,9 @@ class Translator:
     ) -> Translator:
         """A translator of a loaded artifact, whose model it takes over: it can be neither trained nor saved."""
         model = artifact.model.to(device).eval()
+        translator = cls(model, artifact.source_vocabulary, artifact.target_vocabulary, artifact.inference, most_rows)
         fix_weights(model, precision)
-        return cls(model, artifact.source_vocabulary, artifact.target_vocabulary, artifact.inference, most_rows)
+        return translator
 
     def translate(self, sources: Sequence[Sequence[int]], options: SearchOptions | None = None) -> list[Translation]:
         """The best translation of each source; see ``translate_n_best``."""

@@ -31,7 +31,8 @@ class StubTranslator:
         self.options = SearchOptions()
         shape = SimpleNamespace(type="rnn", cell_type="lstm", num_layers=1, num_hidden=8)
         config = SimpleNamespace(encoder=shape, decoder=shape)
-        self.model = SimpleNamespace(device="cpu", config=config, parameters=list)
+        self.model = SimpleNamespace(device="cpu", config=config)
+        self.num_parameters = 0
         self.is_broken = False
 
     def stream(self):

@@ -145,7 +145,7 @@ def test_the_log_says_once_what_is_served_and_then_a_line_per_request(start_serv
     log = server.log()
     for line in (
         "model: lstm encoder with 1 x 8 units, lstm decoder with 1 x 8 units, 0 parameters, vocabularies of 12 source "
-        "and 12 target tokens, beam of 5",
+        "and 12 target tokens, beam of 5, float32",
         f"processes: {workers}, each on cpu with 1 computing threads and 128 HTTP threads",
         f"ready at 127.0.0.1:{server.port}",
     ):

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -45,6 +46,16 @@ class FakeTranslator:
 
     def stream(self):
         return FakeStream(self)
+
+
+class SlowGate:
+    """In place of a gate: each step takes some time."""
+
+    def wait(self, _timeout):
+        time.sleep(0.01)
+
+    def set(self):
+        """It is never closed."""
 
 
 class FakeStream:

@@ -13,7 +13,7 @@ from serve.app import create_app, serving_of
 from serve.invocation import BODY_READ
 from serve.media_types import Format
 from serve.settings import Settings
-from tests.unit.serve.fakes import FakeTranslator, frame, started_app
+from tests.unit.serve.fakes import FakeTranslator, SlowGate, frame, started_app
 
 JSON, LINES, RECORDIO = (format_.value for format_ in Format)
 BODY = b'{"instances": [{"data": "a b"}]}'
@@ -355,3 +355,100 @@ def test_ids_of_ours_differ(client):
 def test_the_playground_is_there_unless_it_is_switched_off(playground, status):
     client = started_app(Settings(port=1, playground=playground)).test_client()
     assert client.get("/").status_code == status
+
+
+# -- lines one by one
+
+
+SOME_LINES = b'{"source": "a b"}\n{"source": "c"}\n{"source": "b c"}'
+
+
+def post_lines(client, body=SOME_LINES, **environment):
+    return client.post("/invocations", data=body, content_type=LINES, environ_overrides=environment)
+
+
+def test_lines_leave_as_soon_as_they_are_translated(client, translator):
+    translator.most = 1
+    response = post_lines(client)
+    assert (response.status_code, response.content_type) == (200, LINES)
+    assert "Content-Length" not in response.headers
+    lines = response.iter_encoded()
+    assert json.loads(next(lines)) == {"target": "b a"}
+    translator.gate.clear()
+    rest = threading.Timer(0.3, translator.gate.set)
+    rest.start()
+    assert b"".join(lines) == b'\n{"target": "c"}\n{"target": "c b"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "settings", "environment"),
+    [
+        (SOME_LINES.splitlines()[0], {}, {}),
+        (SOME_LINES, {"SAGEMAKER_BATCH": "true"}, {}),
+        (SOME_LINES, {}, {"SERVER_PROTOCOL": "HTTP/1.0"}),
+    ],
+)
+def test_one_line_a_batch_transform_and_an_old_client_get_all_at_once(body, settings, environment):
+    client = started_app(Settings.from_environment(settings)).test_client()
+    response = post_lines(client, body, **environment)
+    assert int(response.headers["Content-Length"]) == len(response.data)
+    assert response.data.splitlines()[0] == b'{"target": "b a"}'
+
+
+def test_all_at_once_is_the_same_as_one_by_one(client):
+    assert post_lines(client).data == post_lines(client, SERVER_PROTOCOL="HTTP/1.0").data
+
+
+def test_an_error_before_the_first_line_has_its_status(client, translator):
+    translator.errors = [RuntimeError("secret")]
+    response = post_lines(client)
+    assert response.status_code == 500
+    assert post_lines(client, SOME_LINES + b"\nno").status_code == 400
+
+
+def test_an_error_after_the_first_line_ends_the_answer_and_is_logged(client, translator, caplog):
+    caplog.set_level(logging.INFO)
+    translator.most, translator.errors = 1, [None, RuntimeError("secret")]
+    response = post_lines(client)
+    lines = response.iter_encoded()
+    assert next(lines) == b'{"target": "b a"}'
+    with pytest.raises(RuntimeError):
+        next(lines)
+    response.close()
+    [line] = [message for message in caplog.messages if message.startswith("method=POST")]
+    assert " status=200 " in line
+    assert " code=internal_error " in line
+    metrics = client.get("/metrics").text
+    assert 's2s_requests_in_flight{route="/invocations"} 0.0' in metrics
+
+
+def test_a_streamed_answer_is_logged_and_counted_when_it_ends(client, translator, caplog):
+    caplog.set_level(logging.INFO)
+    translator.most = 1
+    response = post_lines(client)
+    lines = response.iter_encoded()
+    next(lines)
+    assert not [message for message in caplog.messages if message.startswith("method=POST")]
+    list(lines)
+    response.close()
+    [line] = [message for message in caplog.messages if message.startswith("method=POST")]
+    assert " instances=3 tokens=5 target_tokens=5 code=ok" in line
+
+
+def test_a_client_that_leaves_frees_its_place(client, translator, caplog):
+    caplog.set_level(logging.INFO)
+    translator.most, translator.gate = 1, SlowGate()
+    response = post_lines(client, b"\n".join([b'{"source": "a"}'] * 60))
+    next(response.iter_encoded())
+    response.close()
+    assert len(translator.calls) < 60
+    metrics = client.get("/metrics").text
+    assert "s2s_waiting_requests 0.0" in metrics
+    assert [message for message in caplog.messages if message.startswith("method=POST")]
+
+
+@pytest.mark.parametrize("path", ["/endpoints/x//invocations", "/invocations//"])
+def test_paths_with_two_slashes_are_not_found(client, path):
+    response = client.post("/invocations", data=BODY, content_type=JSON, environ_overrides={"PATH_INFO": path})
+    assert response.status_code == 404
+    assert error_of(response)["code"] == "not_found"

@@ -18,7 +18,7 @@ from serve.problems import (
     OverloadedError,
 )
 from serve.service import TranslationService
-from tests.unit.serve.fakes import FakeStream, FakeTranslator
+from tests.unit.serve.fakes import FakeStream, FakeTranslator, SlowGate
 
 A, B, C = 4, 5, 6
 OPTIONS = SearchOptions(beam_size=3)
@@ -377,3 +377,42 @@ def test_stopping_ends_the_decoder_and_tells_those_who_wait(service, translator)
         assert busy.first.result(5)
     assert service.stop(timeout=5)
     assert not service.has_failed()
+
+
+def test_each_translation_comes_as_soon_as_it_is_there(service, translator):
+    translator.most = 1
+    found = service.translate_each(request([A, B], [C], [A, B, C, C], []))
+    assert texts([next(found)]) == ["b a"]
+    # In the order of the request, not the longest first, for somebody waits for the next one.
+    assert translator.calls[:1] == [[[A, B]]]
+    assert texts(found) == ["c", "c c b a", ""]
+    assert [call for [call] in translator.calls] == [[A, B], [C], [A, B, C, C], []]
+
+
+def test_those_that_are_there_come_before_the_error(service, translator):
+    translator.most, translator.errors = 1, [None, ClientError("no")]
+    found = service.translate_each(request([A], [B], [C]))
+    assert texts([next(found)]) == ["a"]
+    with pytest.raises(ClientError, match="no"):
+        next(found)
+    assert service.translate(request([A]))
+
+
+def test_whoever_takes_no_more_is_dropped(service, translator):
+    translator.most, translator.gate = 1, SlowGate()
+    found = service.translate_each(request(*([A] for _ in range(50))))
+    next(found)
+    found.close()
+    service.translate(request([B]))
+    assert len(translator.calls) < 50
+    assert service._admission.waiting_requests == 0
+
+
+def test_the_deadline_is_that_of_all_together(service, translator):
+    translator.most = 1
+    found = service.translate_each(request([A], [B]), deadline=time.monotonic() + 0.5)
+    next(found)
+    translator.gate.clear()
+    with pytest.raises(DeadlineExceededError):
+        list(service.translate_each(request([A], [B]), deadline=time.monotonic() + 0.3))
+    translator.gate.set()

@@ -151,6 +151,16 @@ def test_a_multi_model_endpoint_has_no_playground_whatever_is_wanted():
     assert not Settings.from_environment(environment).playground
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_the_precision_is_one_of_three(precision):
+    assert Settings.from_environment({"S2S_PRECISION": precision}).precision == precision
+    with pytest.raises(ClientError) as caught:
+        Settings.from_environment({"S2S_PRECISION": precision.upper()})
+    assert caught.value.message == (
+        f"S2S_PRECISION is '{precision.upper()}'; it must be one of float32, bfloat16, int8, or be left out"
+    )
+
+
 def test_all_nonsense_values_are_reported_at_once():
     with pytest.raises(ClientError) as caught:
         Settings.from_environment({"SAGEMAKER_BIND_TO_PORT": "x", "S2S_MAX_INSTANCES": "y"})

@@ -37,12 +37,12 @@ def now():
 
 @pytest.fixture
 def deadlines(now):
-    return SocketDeadlines(seconds=30, clock=lambda: now[0])
+    return SocketDeadlines(clock=lambda: now[0])
 
 
 def test_a_socket_that_is_read_for_too_long_ends_but_can_still_be_answered(pair, now, deadlines):
     ours, theirs = pair
-    deadlines.begin(ours, READING)
+    deadlines.begin(ours, READING, 30)
     now[0] += 29.9
     deadlines.cut_expired()
     ours.setblocking(False)
@@ -58,7 +58,7 @@ def test_a_socket_that_is_read_for_too_long_ends_but_can_still_be_answered(pair,
 
 def test_bytes_that_trickle_in_do_not_move_the_deadline(pair, now, deadlines):
     ours, theirs = pair
-    deadlines.begin(ours, READING)
+    deadlines.begin(ours, READING, 30)
     for _ in range(30):
         now[0] += 1
         theirs.send(b"x")
@@ -69,7 +69,7 @@ def test_bytes_that_trickle_in_do_not_move_the_deadline(pair, now, deadlines):
 
 def test_a_socket_that_is_written_for_too_long_ends_both_ways(pair, now, deadlines):
     ours, _ = pair
-    deadlines.begin(ours, WRITING)
+    deadlines.begin(ours, WRITING, 30)
     now[0] += 30
     deadlines.cut_expired()
     with pytest.raises(BrokenPipeError):
@@ -78,7 +78,7 @@ def test_a_socket_that_is_written_for_too_long_ends_both_ways(pair, now, deadlin
 
 def test_a_phase_that_ended_is_not_cut(pair, now, deadlines):
     ours, theirs = pair
-    deadlines.begin(ours, READING)
+    deadlines.begin(ours, READING, 30)
     assert not deadlines.end(ours)
     now[0] += 100
     deadlines.cut_expired()
@@ -88,8 +88,8 @@ def test_a_phase_that_ended_is_not_cut(pair, now, deadlines):
 
 def test_a_socket_that_the_client_or_we_closed_is_no_problem(pair, now, deadlines):
     ours, theirs = pair
-    deadlines.begin(ours, READING)
-    deadlines.begin(theirs, READING)
+    deadlines.begin(ours, READING, 30)
+    deadlines.begin(theirs, READING, 30)
     ours.close()
     now[0] += 100
     deadlines.cut_expired()
@@ -98,11 +98,11 @@ def test_a_socket_that_the_client_or_we_closed_is_no_problem(pair, now, deadline
 
 def test_a_kept_connection_starts_each_request_with_fresh_time(pair, now, deadlines):
     ours, _ = pair
-    deadlines.begin(ours, READING)
+    deadlines.begin(ours, READING, 30)
     now[0] += 30
     deadlines.cut_expired()
     deadlines.end(ours)
-    deadlines.begin(ours, READING)
+    deadlines.begin(ours, READING, 30)
     assert not deadlines.end(ours)
 
 
@@ -206,10 +206,12 @@ def translator_of(**shape):
 )
 def test_the_start_says_what_is_served_on_what_with_which_limits_and_where(shape, text):
     translator = translator_of(**shape)
-    parameters = sum(parameter.numel() for parameter in translator.model.parameters())
-    settings = Settings(address="::", port=9000, workers=3, threads=16, deadline=7.5, max_instances=11)
+    parameters = translator.num_parameters
+    settings = Settings(
+        address="::", port=9000, workers=3, threads=16, deadline=7.5, max_instances=11, precision="bfloat16"
+    )
     assert banner(translator, settings, threads="2") == [
-        f"model: {text}, {parameters} parameters, vocabularies of 13 source and 11 target tokens, beam of 4",
+        f"model: {text}, {parameters} parameters, vocabularies of 13 source and 11 target tokens, beam of 4, bfloat16",
         "processes: 3, each on cpu with 2 computing threads and 16 HTTP threads",
         "limits of a request: 25 MB, 11 instances of 10000 tokens, 7.5 seconds; of all that wait: 8 requests, "
         "100000 source tokens",
