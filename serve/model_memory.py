@@ -18,8 +18,9 @@ from serve.strict_json import quote
 # Where control groups of both versions say how much memory this container may take.
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
-# Of the machine or container, before its models get their share: the interpreter, torch, and the system beside them.
-_PROCESS = 512 * MEBIBYTE
+# Of the machine or container, before its models get their share: the interpreter, torch, the machine code that oneDNN
+# makes, and the system beside them.
+_PROCESS = 768 * MEBIBYTE
 # The rest is for the bodies of requests, for what an allocator cannot give back, and for estimates that are too low.
 _SHARE = 0.75
 _LEAST = 64 * MEBIBYTE

@@ -40,7 +40,7 @@ def fix_weights(model: Seq2Seq, precision: PrecisionName = "float32") -> None:
         model: In evaluation mode.
         precision: Of the products; what lies between them is float32 in any case. ``bfloat16`` rounds both sides to 8
             bits of mantissa. ``int8`` rounds the weights to 8 bits with a scale for each output, and the rows to 8 bits
-            with one scale for all.
+            with a scale for each row.
 
     Raises:
         ClientError: The model's device cannot compute so.
@@ -150,13 +150,24 @@ def _bfloat16_product(weight: Tensor, bias: Tensor | None) -> Product:
 
 
 def _int8_product(weight: Tensor, bias: Tensor | None) -> Product:
-    scales = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / _LARGEST_INT8
+    tiny = torch.finfo(torch.float32).tiny
+    scales = weight.abs().amax(1).clamp(min=tiny) / _LARGEST_INT8
     no_offsets = torch.zeros(len(weight), dtype=torch.int64)
     with warnings.catch_warnings():
         # It says that a later torch will have these operators elsewhere; the version is pinned.
         warnings.simplefilter("ignore", UserWarning)
         rounded = torch.quantize_per_channel(weight, scales, no_offsets, axis=0, dtype=torch.qint8)
-    packed = torch.ops.quantized.linear_prepack(rounded, None if bias is None else bias.detach())
+    packed = torch.ops.quantized.linear_prepack(rounded, None)
+    bias = torch.zeros(len(weight)) if bias is None else bias.detach()
     # Without VNNI, sums of products of 8 bits would overflow, but not those of 7 by 8.
     seven_bits = not torch.cpu._is_vnni_supported()
-    return lambda rows: torch.ops.quantized.linear_dynamic(rows, packed, seven_bits)
+    # The operator rounds all rows with the scale of the largest number. With rows that reach from -1 to 1, and two that
+    # are there to keep that so, no row depends on the others.
+    ends = torch.tensor([-1.0, 1.0])[:, None].expand(2, weight.shape[1])
+
+    def product(rows: Tensor) -> Tensor:
+        reach = rows.abs().amax(1, keepdim=True).clamp(min=tiny)
+        outputs: Tensor = torch.ops.quantized.linear_dynamic(torch.cat([rows / reach, ends]), packed, seven_bits)
+        return torch.addcmul(bias, outputs[:-2], reach)
+
+    return product

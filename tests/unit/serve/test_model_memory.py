@@ -84,7 +84,7 @@ def test_a_container_has_the_memory_that_its_control_group_leaves_it(tmp_path, t
     assert available_memory([*files, tmp_path / "missing"]) == expected
 
 
-@pytest.mark.parametrize(("memory", "limit"), [(4096 + 512, 3072), (512, 64), (100, 64)])
+@pytest.mark.parametrize(("memory", "limit"), [(4096 + 768, 3072), (512, 64), (100, 64)])
 def test_models_may_take_three_quarters_of_what_the_process_leaves(monkeypatch, tmp_path, memory, limit):
     monkeypatch.setattr(model_memory, "available_memory", lambda: memory * MB)
     monkeypatch.setattr(model_memory, "_DEVICES", tmp_path)
