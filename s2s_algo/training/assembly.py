@@ -70,7 +70,7 @@ class Assembled:
                 best = self.job.store.load(self.state.best_updates)
             except ClientError as error:
                 # Hours of training must not be lost for it.
-                logger.warning("The best checkpoint is lost, the model of the last update is taken instead: %s", error)
+                logger.warning("The best checkpoint cannot be read; the model as it stands is taken instead: %s", error)
             else:
                 fill(self.job.model, best.weights, where=f"checkpoint {self.state.best_checkpoint}")
         return Artifact(

@@ -88,3 +88,15 @@ def test_the_artifact_remembers_the_job(tmp_path):
     assert (artifact.source_vocabulary, artifact.target_vocabulary) == (SOURCE_VOCABULARY, TARGET_VOCABULARY)
     assert artifact.inference == assembled.inference
     assert artifact.inference.beam_size == 2
+
+
+def test_a_damaged_best_checkpoint_does_not_cost_the_model(tmp_path, caplog):
+    assembled = train_job(tmp_path, {"checkpoint_frequency_num_batches": "2", "max_num_batches": "4"})
+    weights = weights_of(assembled)
+    file = assembled.job.store.folder(assembled.state.best_updates) / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    artifact = assembled.artifact()
+    assert differing(dict(artifact.model.named_parameters()), weights) == []
+    [message] = [message for message in caplog.messages if message.startswith("The best checkpoint cannot be read; ")]
+    assert "the model as it stands is taken instead" in message
+    assert "model.safetensors differs from its sum" in message
