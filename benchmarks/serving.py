@@ -83,14 +83,17 @@ class _Load:
 @click.option("--clients", default="1,8,32,128", show_default=True, help="Concurrent clients, with commas.")
 @click.option("--lengths", default="short,long,mixed", show_default=True, help="Of the sources, with commas.")
 @click.option("--seconds", default=15.0, show_default=True, help="Of each measurement, about.")
-@click.option("--threads", default=1, show_default=True, help="Of the server, and offline.")
-def main(configuration: str, clients: str, lengths: str, seconds: float, threads: int) -> None:
+@click.option("--threads", default=1, show_default=True, help="Of each server process, and offline.")
+@click.option("--workers", default=1, show_default=True, help="Server processes.")
+def main(configuration: str, clients: str, lengths: str, seconds: float, threads: int, workers: int) -> None:
     """Prints a table per kind of sources."""
     torch.set_num_threads(threads)
     print(
         f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} cores, {platform.machine()}"
     )
-    print(f"{configuration} model, beam 5, {threads} computing threads, {seconds:g} seconds per measurement")
+    print(f"{configuration} model, beam 5, {workers} server processes with {threads} computing threads each, ", end="")
+    print(f"{seconds:g} seconds per measurement")
+    processes = {"SAGEMAKER_MODEL_SERVER_WORKERS": str(workers)}
     numbers = [int(number) for number in clients.split(",")]
     with tempfile.TemporaryDirectory(prefix="s2s-bench-") as name:
         base = Path(name)
@@ -101,10 +104,10 @@ def main(configuration: str, clients: str, lengths: str, seconds: float, threads
             batched, alone = _offline(translator, sources, seconds)
             print(f"\n{kind} sources: {_LENGTHS[kind][0]} to {_LENGTHS[kind][1]} words")
             print(f"offline: {batched:.1f} sentences/s in batches, {1000 * alone:.1f} ms for one alone\n")
-            with Server(base, threads, _ONE_BY_ONE) as server:
+            with Server(base, threads, {**_ONE_BY_ONE, **processes}) as server:
                 one_by_one = [_load(server, sources, number, seconds) for number in numbers]
             print(_TABLE)
-            with Server(base, threads, _ENVIRONMENT) as server:
+            with Server(base, threads, {**_ENVIRONMENT, **processes}) as server:
                 for number, other in zip(numbers, one_by_one, strict=True):
                     _row(number, _load(server, sources, number, seconds), other, batched)
 
@@ -138,12 +141,13 @@ def _offline(translator: Translator, sources: Sequence[str], seconds: float) -> 
 
 
 def _load(server: Server, sources: Sequence[str], clients: int, seconds: float) -> _Load:
-    """Sends requests for so long, and then waits as long again for the answers that are missing."""
+    """Sends requests for half as long, then counts what is answered, and waits as long again for what is missing."""
     latencies: queue.SimpleQueue[_Latency] = queue.SimpleQueue()
     bodies = [json.dumps({"instances": [{"data": source}]}) for source in sources]
     answered_in_time: queue.SimpleQueue[None] = queue.SimpleQueue()
     refusals: queue.SimpleQueue[str] = queue.SimpleQueue()
-    begin = time.perf_counter()
+    # At first nothing is answered, and in the end much is half done: what is counted lies between.
+    begin = time.perf_counter() + seconds / 2
     end, patience = begin + seconds, begin + 2 * seconds
 
     def client(number: int) -> None:
@@ -167,15 +171,16 @@ def _load(server: Server, sources: Sequence[str], clients: int, seconds: float) 
                 break
             now = time.perf_counter()
             latencies.put(_Latency(now - start, True))
-            if now < end:
+            if begin <= now < end:
                 answered_in_time.put(None)
             position += clients
         connection.close()
 
-    before, server_cpu, client_cpu = server.metrics(), server.cpu_seconds(), time.process_time()
     threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
     for thread in threads:
         thread.start()
+    time.sleep(max(0.0, begin - time.perf_counter()))
+    before, server_cpu, client_cpu = server.metrics(), server.cpu_seconds(), time.process_time()
     time.sleep(max(0.0, end - time.perf_counter()))
     after, taken = server.metrics(), time.perf_counter() - begin
     server_cpu, client_cpu = server.cpu_seconds() - server_cpu, time.process_time() - client_cpu

@@ -21,6 +21,7 @@ import torch
 
 from benchmarks._synthetic import SOURCE_WORDS, sentence, vocabularies, write_channels
 from s2s_algo.data.corpus import build_corpus
+from s2s_algo.decoding.fixed import fix_weights
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.hyperparameters import validate
 from s2s_algo.training.assembly import Assembled, assemble
@@ -50,6 +51,7 @@ def main(configuration: str, rounds: int, threads: int) -> None:
         _row("parsing, records/s", rounds, lambda: _parse(Path(folder)))
         _row("training, target tokens/s", rounds, lambda: _train(assembled))
         translator = Translator.from_artifact(assembled.artifact(), assembled.job.model.device)
+        fix_weights(translator.model)
         _row("decoding in batches, target tokens/s", rounds, lambda: _decode(translator, 64))
         _row("decoding one by one, target tokens/s", rounds, lambda: _decode(translator, 1))
     # Kilobytes on Linux, bytes on macOS.

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,14 @@ _SHUTDOWN_SECONDS = 5
 SCRATCH_VARIABLE = "S2S_WORKER_SCRATCH"
 
 
-def launch(paths: Paths, resources: Resources, processes: int, scratch: Path, stop: StopSignal, begun: bool) -> int:
+def launch(
+    paths: Paths,
+    resources: Resources,
+    processes: int,
+    scratch: Path,
+    stop: StopSignal,
+    export: Callable[[], object],
+) -> int:
     """Trains with several processes; returns the exit code.
 
     Args:
@@ -50,10 +57,10 @@ def launch(paths: Paths, resources: Resources, processes: int, scratch: Path, st
         processes: On each host.
         scratch: A folder that the processes of this host share.
         stop: Listens already.
-        begun: Whether there may be a model already, which the processes have to export even if they shall stop at once.
+        export: Called if this process has to end while it waits for other hosts; leaves the model so far.
 
     Raises:
-        StopRequested: Before there was anything to keep.
+        StopRequested: Before there was anything new to keep.
     """
     from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -83,7 +90,7 @@ def launch(paths: Paths, resources: Resources, processes: int, scratch: Path, st
         logs_specs=DefaultLogsSpecs(str(scratch / "logs")),  # a folder that stays empty
     )
     logger.info("Training with %d %s", processes, f"processes on each of {hosts} hosts" if hosts > 1 else "processes")
-    _listen(scratch, stop, begun)
+    _listen(scratch, stop, export)
     try:
         elastic_launch(config, sys.executable)("-m", "container.worker")
     except ChildFailedError as error:
@@ -118,13 +125,13 @@ def failure_file(scratch: Path, local_rank: int) -> Path:
     return scratch / f"failure-{local_rank}"
 
 
-def _listen(scratch: Path, stop: StopSignal, begun: bool) -> None:
-    """From now on a signal ends the processes: by themselves if there is something to keep, at once otherwise."""
+def _listen(scratch: Path, stop: StopSignal, export: Callable[[], object]) -> None:
+    """From now on a signal ends the processes: by themselves if there is something new to keep, at once otherwise."""
 
     def handle(*_: object) -> None:
         again = stop_file(scratch).exists()
         stop_file(scratch).touch()
-        if not (begun or again or training_file(scratch).exists()):
+        if not (again or training_file(scratch).exists()):
             raise StopRequested
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -134,15 +141,17 @@ def _listen(scratch: Path, stop: StopSignal, begun: bool) -> None:
     told, telling = os.pipe()
     os.set_blocking(telling, False)
     signal.set_wakeup_fd(telling)
-    threading.Thread(target=_end_if_deaf, args=(scratch, told), daemon=True).start()
+    threading.Thread(target=_end_if_deaf, args=(scratch, told, export), daemon=True).start()
 
 
-def _end_if_deaf(scratch: Path, told: int) -> None:
+def _end_if_deaf(scratch: Path, told: int, export: Callable[[], object]) -> None:
     """Ends this process some time after a signal if it waits for other hosts, where torch lets no handler run."""
     os.read(told, 1)
     time.sleep(_SHUTDOWN_SECONDS)
     if not stop_file(scratch).exists():
         logger.info("Stopped by a signal while waiting for other hosts.")
+        with contextlib.suppress(Exception):  # the end must come
+            export()
         shutil.rmtree(scratch, ignore_errors=True)
         os._exit(0)
 
@@ -186,5 +195,6 @@ def _words(failure: Path) -> bytes:
 def _unreachable(error: Exception, resources: Resources) -> S2SError:
     return PlatformError(
         f"the hosts {', '.join(resources.hosts)} did not come together within {_JOIN_SECONDS} s "
-        f"({type(error).__name__}: {error}). Check that they can reach {resources.hosts[0]} at port {_PORT}."
+        f"({type(error).__name__}: {error}). If the log of one of them ends with an error of its own, mend that; "
+        f"otherwise check that they can reach {resources.hosts[0]} at port {_PORT}."
     )

@@ -8,14 +8,14 @@ import os
 import tempfile
 from pathlib import Path
 
-from container.configuration import read_configuration
+from container.configuration import Configuration, read_configuration
 from container.failure import report
 from container.launcher import launch, local_gpus
 from container.logging import configure_logging
 from container.paths import Paths
 from container.signals import STOPPED_EARLY, StopSignal
 from container.threads import WAIT_AWAKE_BRIEFLY, available_cores, thread_settings
-from container.work import work
+from container.work import export_stored, work
 from s2s_algo.errors import ClientError, PlatformError
 from s2s_algo.training.stopping import StopRequested
 
@@ -52,13 +52,22 @@ def _train(paths: Paths, stop: StopSignal) -> int:
     _ensure_writable(paths.model)
     if checkpoints is not None:
         _ensure_writable(checkpoints)
-    begun = checkpoints is not None and any(checkpoints.glob("checkpoint-*"))
-    if not begun:
+    if checkpoints is None or not any(checkpoints.glob("checkpoint-*")):
         if any(paths.model.iterdir()):
             logger.warning(
                 "%s is not empty: what is there may belong to another job until this one is done", paths.model
             )
         stop.check()  # to import torch takes seconds, and nothing can interrupt it
+    try:
+        return _work(configuration, paths, stop)
+    except StopRequested:
+        if not export_stored(configuration, paths):
+            raise
+    return 0
+
+
+def _work(configuration: Configuration, paths: Paths, stop: StopSignal) -> int:
+    """Trains in this process or in several; returns the exit code."""
     with tempfile.TemporaryDirectory(prefix="s2s-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
         gpus = local_gpus()
@@ -75,7 +84,9 @@ def _train(paths: Paths, stop: StopSignal) -> int:
                 f"{available_cores()} cores that this machine has for it; lower it"
             )
         if processes * len(configuration.resources.hosts) > 1:
-            return launch(paths, configuration.resources, processes, scratch, stop, begun)
+            return launch(
+                paths, configuration.resources, processes, scratch, stop, lambda: export_stored(configuration, paths)
+            )
         for name, value in thread_settings(WAIT_AWAKE_BRIEFLY).items():
             os.environ.setdefault(name, value)
         work(configuration, paths, stop, scratch, workers=None)

@@ -33,17 +33,14 @@ def work(
         workers: Who trains together; ``None``: this process alone.
 
     Raises:
-        StopRequested: Before there was anything to keep.
+        StopRequested: Before there was anything new to keep.
     """
     # Importing torch takes seconds; a wrong job has failed before.
     import s2s_algo.training.assembly  # noqa: F401
     from s2s_algo.checkpoints.atomic import claimed
 
-    # Not before: libraries swallow exceptions while they are imported. And not at all if there may be a model already,
-    # which has to be loaded before it can be exported.
-    begun = configuration.checkpoints is not None and any(configuration.checkpoints.glob("checkpoint-*"))
-    if not begun:
-        stop.interrupt()
+    # Not before: libraries swallow exceptions while they are imported.
+    stop.interrupt()
     with contextlib.ExitStack() as held:
         if configuration.checkpoints is not None and (workers is None or workers.is_leader):
             held.enter_context(claimed(configuration.checkpoints))
@@ -69,7 +66,7 @@ def _train(
         workers=workers,
         outputs=Outputs(paths.output_data, paths.tensorboard, artifact=paths.model),
         cache=paths.corpus_cache,
-        job_name=os.environ.get("TRAINING_JOB_NAME"),
+        job_name=job_name(),
     )
     try:
         train(assembled.job, assembled.state, stop.interruptible())
@@ -88,3 +85,33 @@ def _train(
     if assembled.job.workers.is_leader:
         save_artifact(assembled.artifact(), paths.model)
         logger.info("The model is in %s", paths.model)
+
+
+def export_stored(configuration: Configuration, paths: Paths) -> bool:
+    """Leaves the model that a job would go on from where the platform looks for it; returns whether there is one.
+
+    For jobs that are stopped before they have made anything new: reading the data could take longer than the platform
+    waits.
+    """
+    from s2s_algo.checkpoints.artifact import save_artifact
+    from s2s_algo.checkpoints.store import CheckpointStore
+    from s2s_algo.training.export import stored_artifact
+
+    if configuration.checkpoints is None or configuration.resources.rank:
+        return False
+    artifact = stored_artifact(
+        CheckpointStore(configuration.checkpoints),
+        configuration.hyperparameters,
+        (configuration.source_vocabulary, configuration.target_vocabulary),
+        job_name(),
+    )
+    if artifact is None:
+        return False
+    save_artifact(artifact, paths.model)
+    logger.info("Stopped by a signal before the first update of this run. The model so far is in %s", paths.model)
+    return True
+
+
+def job_name() -> str | None:
+    """What the platform calls the job."""
+    return os.environ.get("TRAINING_JOB_NAME") or None

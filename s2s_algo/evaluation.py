@@ -120,10 +120,17 @@ def _translate(translator: Translator, sources: Sequence[str], options: SearchOp
     return [translation.text for translation in found], time.perf_counter() - began
 
 
+class _Chrf(CHRF):
+    """Of sacreBLEU 2.6, which cannot tell a confidence interval if some samples have no match."""
+
+    def _compute_f_score(self, statistics: list[int]) -> float:
+        return float(super()._compute_f_score(statistics))  # there a float32, but for those samples
+
+
 def _scores(translations: Sequence[str], references: Sequence[str]) -> Iterator[Score]:
-    for metric in (bleu_metric(), CHRF(), TER()):
+    for metric in (bleu_metric(), _Chrf(), TER()):
         result = metric.corpus_score(list(translations), [list(references)], n_bootstrap=_SAMPLES)
-        yield Score(result.name, result.score, result._ci, str(metric.get_signature()))
+        yield Score(result.name, float(result.score), float(result._ci), str(metric.get_signature()))
 
 
 def _equal_share(translations: Sequence[str], others: Sequence[str]) -> float:

@@ -77,29 +77,33 @@ class CheckpointStore:
             manifest = folder / (_MANIFEST_FILE + TEMPORARY_SUFFIX)
             manifest.write_text(json.dumps(sums, indent=1), encoding="utf-8")
 
-    def require_space(self, size: int, copies: int) -> None:
+    def require_space(self, size: int, least: int, most: int) -> None:
         """Finds out before hours of work whether the disk has room for the checkpoints of a job.
 
         What killed runs left half done makes room.
 
         Args:
             size: Bytes of one.
-            copies: How many there will be at the same time, those that are there already included.
+            least: How many there will be at the same time in any case, those that are there already included.
+            most: How many there may be; if there is no room for them, the log says so.
 
         Raises:
-            PlatformError: It has not.
+            PlatformError: There is no room for the least number.
         """
-        missing = max(0, copies - len(self.stored())) * size
         with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
             free = shutil.disk_usage(self.root).free
-        if free < missing:
-            raise PlatformError(
-                f"{copies} checkpoints of {size / 2**20:.0f} MiB need {math.ceil(missing / 2**20)} MiB more, but only "
-                f"{free // 2**20} MiB are free. Free space, or keep fewer with cleanup_old_models.",
-                where=str(self.root),
-            )
+        for copies in (least, most):
+            missing = max(0, copies - len(self.stored())) * size
+            if free < missing:
+                problem = (
+                    f"{copies} checkpoints of {size / 2**20:.0f} MiB need {math.ceil(missing / 2**20)} MiB more, but "
+                    f"only {free // 2**20} MiB are free. Free space, or keep fewer with cleanup_old_models."
+                )
+                if copies == least:
+                    raise PlatformError(problem, where=str(self.root))
+                logger.warning("%s: %s", self.root, problem)
 
     def stored(self) -> list[int]:
         """The updates of all checkpoints, ascending, whole or not."""
@@ -125,7 +129,9 @@ class CheckpointStore:
         """
         folder = self.folder(updates)
         if problem := _problem(folder):
-            raise ClientError(f"not a whole checkpoint: {problem}. Remove it to go on from an older one.", str(folder))
+            raise ClientError(
+                f"not a whole checkpoint: {problem}. Remove it; a job then goes on from another one.", str(folder)
+            )
         values = json.loads((folder / _VALUES_FILE).read_text(encoding="utf-8"))
         return Snapshot(load_tensors(folder / WEIGHTS_FILE), load_tensors(folder / _TRAINING_FILE), values)
 

@@ -74,21 +74,15 @@ class Translator:
             ClientError: The folder holds no model that can be read, or the device cannot compute so.
         """
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return cls.from_artifact(load_model(folder), device, most_rows, precision)
+        translator = cls.from_artifact(load_model(folder), device, most_rows)
+        fix_weights(translator.model, precision)
+        return translator
 
     @classmethod
-    def from_artifact(
-        cls,
-        artifact: Artifact,
-        device: torch.device,
-        most_rows: int = MOST_ROWS,
-        precision: PrecisionName = "float32",
-    ) -> Translator:
-        """A translator of a loaded artifact, whose model it takes over: it can be neither trained nor saved."""
+    def from_artifact(cls, artifact: Artifact, device: torch.device, most_rows: int = MOST_ROWS) -> Translator:
+        """A translator of a loaded artifact, with the layers of a model that can learn."""
         model = artifact.model.to(device).eval()
-        translator = cls(model, artifact.source_vocabulary, artifact.target_vocabulary, artifact.inference, most_rows)
-        fix_weights(model, precision)
-        return translator
+        return cls(model, artifact.source_vocabulary, artifact.target_vocabulary, artifact.inference, most_rows)
 
     def translate(self, sources: Sequence[Sequence[int]], options: SearchOptions | None = None) -> list[Translation]:
         """The best translation of each source; see ``translate_n_best``."""

@@ -258,7 +258,7 @@ def start_where_an_epoch_ended(job: Hyperparameters) -> Iterator[Finding]:
         yield Finding(
             "ERROR",
             ("start_epoch", "save_interval"),
-            f"{job.start_epoch} needs the checkpoints that save_interval makes at the ends of epochs",
+            f"{job.start_epoch} was passed without save_interval, which makes checkpoints at the ends of epochs",
             "pass save_interval, or leave start_epoch out to go on from the newest checkpoint",
         )
 

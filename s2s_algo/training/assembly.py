@@ -19,11 +19,11 @@ from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.errors import ClientError
 from s2s_algo.hyperparameters import Hyperparameters
-from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.initialization import initialize
 from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.training.corpora import of_all_machines, pairs_as_trained, read_pairs, statistics_of_all, truncated
 from s2s_algo.training.data import BatchSource
+from s2s_algo.training.export import best_artifact
 from s2s_algo.training.metrics import METRICS
 from s2s_algo.training.optimizers import build_optimizer
 from s2s_algo.training.precision import Precision
@@ -51,6 +51,8 @@ from s2s_algo.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
+_FILE = "hyperparameters.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
@@ -59,35 +61,12 @@ class Assembled:
     job: TrainingJob
     state: TrainState
     hyperparameters: Hyperparameters
-    source_vocabulary: Vocabulary
-    target_vocabulary: Vocabulary
-    inference: InferenceConfig
+    vocabularies: tuple[Vocabulary, Vocabulary]
 
     def artifact(self) -> Artifact:
-        """The artifact of the best checkpoint, or of the model as it is if there was none."""
-        if self.state.best_updates:
-            try:
-                best = self.job.store.load(self.state.best_updates)
-            except ClientError as error:
-                # Hours of training must not be lost for it.
-                logger.warning("The best checkpoint cannot be read; the model as it stands is taken instead: %s", error)
-            else:
-                fill(self.job.model, best.weights, where=f"checkpoint {self.state.best_checkpoint}")
-        return Artifact(
-            model=self.job.model,
-            inference=self.inference,
-            source_vocabulary=self.source_vocabulary,
-            target_vocabulary=self.target_vocabulary,
-            training={
-                "hyperparameters": self.hyperparameters.model_dump(mode="json"),
-                "updates": self.state.updates,
-                "epochs": self.state.epoch,
-                "best_checkpoint": self.state.best_checkpoint,
-                "best_score": self.state.best_score,
-                "optimized_metric": self.job.optimized.name,
-            },
-            metrics=self.state.history,
-        )
+        """What training has led to so far."""
+        job = self.job
+        return best_artifact(job.model, self.state, job.store, self.hyperparameters, self.vocabularies, job.inference)
 
 
 def assemble(
@@ -125,6 +104,7 @@ def assemble(
     check_beam(hyperparameters, len(vocabularies[1]))
     workers = workers or Workers(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     device = workers.device
+    _require_same_on_all(hyperparameters, workers)
     logger.info("Training on %s with %d threads; processes: %d", device, torch.get_num_threads(), workers.size)
     source_vocabulary, target_vocabulary = vocabularies
     logger.info("Vocabulary sizes: source=%d target=%d", len(source_vocabulary), len(target_vocabulary))
@@ -155,7 +135,8 @@ def assemble(
     logger.info("Total # of parameters: %d", sum(parameter.numel() for parameter in model.parameters()))
     # (3) Optimizer and learning rate.
     optimizer = build_optimizer(model, optimizer_config(hyperparameters))
-    schedule = make_schedule(hyperparameters, len(train_data.plan(0)))
+    updates_per_epoch = len(train_data.plan(0))
+    schedule = make_schedule(hyperparameters, updates_per_epoch)
     # (4) Evaluation.
     inference = inference_config(hyperparameters, statistics)
     if (longest := inference.limits.max_input_length) < hyperparameters.max_seq_len_source:
@@ -193,11 +174,15 @@ def assemble(
     state, optimizer.updates, schedule_state = workers.broadcast((state, optimizer.updates, schedule.state()))
     schedule.load_state(schedule_state)
     workers.broadcast_tensors([*model.parameters(), *optimizer.state().values()])
-    retention = make_retention(hyperparameters)
+    retention, stopping = make_retention(hyperparameters), stopping_rule(hyperparameters)
+    rule = CheckpointRule(hyperparameters.checkpoint_frequency_num_batches, hyperparameters.save_interval)
     if workers.is_leader:
         tensors = [*model.parameters(), *optimizer.state().values()]
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        store.require_space(size, retention.most if retention else MOST)
+        most = retention.most if retention else MOST
+        if (possible := rule.most(stopping, updates_per_epoch)) is not None:
+            most = min(most, possible)
+        store.require_space(size, least=min(most, MOST), most=most)
     job = TrainingJob(
         model=model,
         optimizer=optimizer,
@@ -207,11 +192,12 @@ def assemble(
         bleu=bleu,
         optimized=optimized,
         shown_metric=hyperparameters.training_metric,
-        stopping=stopping_rule(hyperparameters),
-        checkpoints=CheckpointRule(hyperparameters.checkpoint_frequency_num_batches, hyperparameters.save_interval),
+        stopping=stopping,
+        checkpoints=rule,
         store=store,
         retention=retention,
         identity=identity,
+        inference=inference,
         host=host,
         seed=hyperparameters.seed,
         size_limit="batch_size" if hyperparameters.max_batch_tokens is None else "max_batch_tokens",
@@ -233,7 +219,14 @@ def assemble(
             seed=hyperparameters.seed,
         ),
     )
-    return Assembled(job, state, hyperparameters, source_vocabulary, target_vocabulary, inference)
+    return Assembled(job, state, hyperparameters, vocabularies)
+
+
+def _require_same_on_all(hyperparameters: Hyperparameters, workers: Workers) -> None:
+    own = hyperparameters.model_dump(mode="json")
+    for other in workers.gather(own):
+        if different := [name for name in own if own[name] != other[name]]:
+            raise ClientError(f"not the same on all hosts: {', '.join(different)}; give each host the same file", _FILE)
 
 
 def _bleu(

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +21,7 @@ from s2s_algo.checkpoints.store import WEIGHTS_FILE, CheckpointStore
 from s2s_algo.checkpoints.tensors import fill, load_tensors
 from s2s_algo.errors import ClientError
 from s2s_algo.training.metrics import METRICS
-from s2s_algo.training.snapshot import JobIdentity
+from s2s_algo.training.snapshot import JobIdentity, of_this_version
 from s2s_algo.training.state import TrainState
 
 logger = logging.getLogger(__name__)
@@ -30,6 +29,8 @@ logger = logging.getLogger(__name__)
 Choice = Literal["best", "last"]
 
 _MOST_NAMES = 3  # of tensors that are shown
+
+_ADVICE = "Average with the version of s2s that trained."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def average_checkpoints(checkpoints: Path, model: Path, choice: Choice, count: i
     values = store.values(newest)
     identity = _identity(artifact, values, model, store.folder(newest))
     # (1) All evaluated checkpoints of the job, the wanted ones first.
-    with _of_this_version(store.folder(newest)):
+    with of_this_version(str(store.folder(newest)), _ADVICE):
         metric = METRICS[values["identity"]["hyperparameters"]["optimized_metric"]]
         history = TrainState.from_json(values["state"]).history
         evaluated = [
@@ -148,7 +149,7 @@ def _identity(artifact: Artifact, values: Mapping[str, Any], model: Path, checkp
         "source vocabulary": artifact.source_vocabulary.digest(),
         "target vocabulary": artifact.target_vocabulary.digest(),
     }
-    with _of_this_version(checkpoint):
+    with of_this_version(str(checkpoint), _ADVICE):
         # A hyperparameter that a checkpoint does not have yet cannot tell it from another job's.
         data = {**values["identity"]["data"], **vocabularies}
         identity = JobIdentity(hyperparameters, data, defaults=hyperparameters)
@@ -175,7 +176,7 @@ def _is_whole(store: CheckpointStore, updates: int, identity: JobIdentity, artif
 
 
 def _require_same_job(identity: JobIdentity, values: Mapping[str, Any], model: Path, checkpoint: Path) -> None:
-    with _of_this_version(checkpoint):
+    with of_this_version(str(checkpoint), _ADVICE):
         differences = identity.differences(values["identity"])
     if differences:
         raise ClientError(
@@ -183,15 +184,3 @@ def _require_same_job(identity: JobIdentity, values: Mapping[str, Any], model: P
             f"{'; '.join(differences)}. Give the checkpoint folder and the model of one job.",
             where=str(checkpoint),
         )
-
-
-@contextmanager
-def _of_this_version(checkpoint: Path) -> Iterator[None]:
-    """Turns what fails on values of another form into an error that names the checkpoint."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ClientError(
-            f"the checkpoint is not one of this version ({error}). Average with the version of s2s that trained.",
-            where=str(checkpoint),
-        ) from error

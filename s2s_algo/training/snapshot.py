@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from s2s_algo.checkpoints.store import Snapshot
 from s2s_algo.checkpoints.tensors import fill
 from s2s_algo.errors import ClientError
+from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.training.optimizers import Optimizer
 from s2s_algo.training.schedules import Schedule
@@ -38,13 +40,13 @@ class JobIdentity:
 
     Attributes:
         hyperparameters: All of them, as JSON values.
-        data: Digests of the vocabularies and sizes of the corpora, by what they are of.
+        data: Digests of the vocabularies and of the channels, by what they are of.
         defaults: The values of those that a checkpoint does not have, since they were added after it was made.
         job_name: What the platform calls the run, if it does; may differ.
     """
 
     hyperparameters: Mapping[str, Any]
-    data: Mapping[str, str | int]
+    data: Mapping[str, str]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     job_name: str | None = None
 
@@ -66,9 +68,14 @@ class JobIdentity:
 
 
 def take_snapshot(
-    model: Seq2Seq, optimizer: Optimizer, schedule: Schedule, state: TrainState, identity: JobIdentity
+    model: Seq2Seq,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    state: TrainState,
+    identity: JobIdentity,
+    inference: InferenceConfig,
 ) -> Snapshot:
-    """Everything that a job needs to go on as if it had never stopped."""
+    """Everything that a job needs to go on as if it had never stopped, and that its artifact needs without its data."""
     # (1) Weights.
     weights = dict(model.named_parameters())
     # (2) The optimizer.
@@ -80,6 +87,8 @@ def take_snapshot(
     values["state"] = state.to_json()
     # (5) Whose checkpoint it is.
     values["identity"] = identity.to_json()
+    # (6) How the model translates, which follows from the data.
+    values["inference"] = inference.model_dump(mode="json")
     return Snapshot(weights, training, values)
 
 
@@ -92,14 +101,9 @@ def restore(
         ClientError: It was taken from another job.
     """
     values = snapshot.values
-    try:
-        # (5) Whose checkpoint it is comes first.
-        if differences := identity.differences(values["identity"]):
-            raise ClientError(
-                f"the checkpoint belongs to another job: {'; '.join(differences)}. Resume with the settings and data "
-                "of the first run, or give the new job an empty checkpoint folder.",
-                where=where,
-            )
+    # (5) Whose checkpoint it is comes first.
+    require_same_job(values, identity, where)
+    with of_this_version(where):
         # (1) Weights.
         fill(model, snapshot.weights, where)
         # (2) The optimizer.
@@ -111,8 +115,24 @@ def restore(
         schedule.load_state(values["schedule"])
         # (4) Counters.
         return TrainState.from_json(values["state"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+
+
+def require_same_job(values: Mapping[str, Any], identity: JobIdentity, where: str) -> None:
+    """Raises a ClientError that says what differs if a checkpoint was taken from another job."""
+    with of_this_version(where):
+        differences = identity.differences(values["identity"])
+    if differences:
         raise ClientError(
-            f"the checkpoint is not one of this version ({error}). Give the job an empty checkpoint folder.",
+            f"the checkpoint belongs to another job: {'; '.join(differences)}. Resume with the settings and data "
+            "of the first run, or give the new job an empty checkpoint folder.",
             where=where,
-        ) from error
+        )
+
+
+@contextmanager
+def of_this_version(where: str, advice: str = "Give the job an empty checkpoint folder.") -> Iterator[None]:
+    """Turns what fails on values of another form into an error that names the checkpoint and says how to mend it."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ClientError(f"the checkpoint is not one of this version ({error}). {advice}", where=where) from error

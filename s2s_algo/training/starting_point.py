@@ -28,9 +28,10 @@ def starting_point(store: CheckpointStore, start_epoch: int | Literal["auto"], j
     """
     if start_epoch == "auto":
         return store.newest()
-    if job_name is not None:
-        newest = store.newest()
-        if newest is not None and store.values(newest)["identity"].get("job_name") == job_name:
+    newest = store.newest() if job_name else None
+    if newest is not None:
+        identity = store.values(newest)["identity"]
+        if (identity.get("job_name"), identity["hyperparameters"].get("start_epoch")) == (job_name, start_epoch):
             logger.info("start_epoch: %d was this job's beginning; it goes on from where it was", start_epoch)
             return newest
     begin = None if start_epoch == 1 else _end_before(store, start_epoch)
@@ -42,11 +43,11 @@ def starting_point(store: CheckpointStore, start_epoch: int | Literal["auto"], j
 
 
 def choose_best_of(state: TrainState, stored: Collection[int], optimized: Metric) -> None:
-    """Makes the best one of those that are left the best checkpoint, if that one was removed after it was made.
+    """Makes the best one of those that are left the best checkpoint, if that one is no longer there.
 
     Args:
         state: Of the checkpoint to go on from; patience is counted as before.
-        stored: Updates of all checkpoints.
+        stored: Updates of the checkpoints that are there.
         optimized: Says which is best.
     """
     if not state.best_updates or state.best_updates in stored:
@@ -55,7 +56,7 @@ def choose_best_of(state: TrainState, stored: Collection[int], optimized: Metric
     metric = f"validation_{optimized.name}"
     best = min(left, key=lambda entry: optimized.cost(entry[metric]), default=None)
     logger.warning(
-        "Checkpoint %d, the best one so far, was removed; the best one that is left is %s",
+        "Checkpoint %d, the best one so far, is not there any more; the best one that is left is %s",
         state.best_checkpoint,
         "none" if best is None else f"checkpoint {best['checkpoint']}",
     )
@@ -68,9 +69,12 @@ def _end_before(store: CheckpointStore, start_epoch: int) -> int:
     """The updates of the checkpoint at the end of the epoch before."""
     before, ends = start_epoch - 1, {}
     for updates in store.stored():
-        state = store.values(updates)["state"]
-        if state["position"] == 0 and state["evaluated_updates"] == updates:
-            ends[state["epoch"]] = updates
+        try:
+            state = store.values(updates)["state"]
+            if state["position"] == 0 and state["evaluated_updates"] == updates:
+                ends[state["epoch"]] = updates
+        except (ClientError, KeyError, TypeError) as error:
+            logger.warning("%s is passed over: %s", store.folder(updates), error)
     if before in ends:
         return ends[before]
     there = f"has those of epochs {', '.join(map(str, sorted(ends)))}" if ends else "has none of the end of an epoch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,12 @@ class CheckpointRule:
         if self.every_epochs is None:
             return state.updates % self.every_updates == 0
         return state.position == 0 and state.epoch % self.every_epochs == 0
+
+    def most(self, stopping: StoppingRule, updates_per_epoch: int) -> int | None:
+        """How many checkpoints the limits of a job allow; ``None`` without limits."""
+        every = self.every_updates if self.every_epochs is None else self.every_epochs * updates_per_epoch
+        limits = [stopping.max_updates or math.inf, (stopping.max_epochs or math.inf) * updates_per_epoch]
+        return None if min(limits) == math.inf else math.ceil(min(limits) / every)
 
 
 @dataclass(frozen=True, slots=True)

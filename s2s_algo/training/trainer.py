@@ -18,6 +18,7 @@ from s2s_algo.checkpoints.store import CheckpointStore
 from s2s_algo.data.plans import PlannedBatch
 from s2s_algo.errors import ClientError
 from s2s_algo.memory import is_out_of_memory
+from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.training.data import BatchSource
 from s2s_algo.training.loss import Totals, batch_loss
@@ -51,6 +52,7 @@ class TrainingJob:
         store: Where checkpoints go.
         retention: Which of them stay; ``None``: the newest two and the best.
         identity: What must not change if the job is resumed.
+        inference: How the model will translate.
         host: Name of this machine in the metric lines.
         seed: Every random choice of the job follows from it.
         size_limit: The hyperparameter that limits the size of batches, for messages.
@@ -75,6 +77,7 @@ class TrainingJob:
     store: CheckpointStore
     retention: Retention | None
     identity: JobIdentity
+    inference: InferenceConfig
     host: str
     seed: int
     size_limit: str
@@ -237,7 +240,7 @@ def save(job: TrainingJob, state: TrainState) -> None:
     """Writes a checkpoint from which the job can go on, and removes those nobody needs any more."""
     state.saved_updates = state.updates
     if job.workers.is_leader:
-        snapshot = take_snapshot(job.model, job.optimizer, job.schedule, state, job.identity)
+        snapshot = take_snapshot(job.model, job.optimizer, job.schedule, state, job.identity, job.inference)
         job.store.save(state.updates, snapshot)
         job.store.retain(_to_keep(job, state))
 
@@ -296,8 +299,9 @@ def _watch(job: TrainingJob, progress: Progress, what: str, done: int, total: in
 
 
 def _to_keep(job: TrainingJob, state: TrainState) -> set[int]:
-    # Later ones, if there are any, are damaged, or of a job that went back.
-    stored = [updates for updates in job.store.stored() if updates <= state.updates]
+    # Others, if there are any, are damaged, of a job that went back, or were saved when it was stopped.
+    course = {state.updates, *(entry["updates"] for entry in state.history)}
+    stored = [updates for updates in job.store.stored() if updates in course]
     if job.retention is None:
         return to_keep(stored, state.best_updates)
     by_epoch = job.checkpoints.every_epochs is not None

@@ -288,7 +288,7 @@ def test_a_convolutional_decoder_is_given_no_more_at_once_than_it_has_positions_
     raw = CNN | {"encoder_type": encoder, "decoder_type": decoder}
     raw |= {"max_seq_len_source": str(source), "max_seq_len_target": str(target)}
     pairs = [([4, 5, 6, 7][:length], [5] * (3 * length // 2 - 1)) for length in (2, 4)]
-    limits = jobs.assemble(raw, train_pairs=pairs).inference.limits
+    limits = jobs.assemble(raw, train_pairs=pairs).job.inference.limits
     assert limits.max_input_length == longest
     assert limits.max_output_length == target + 1
 

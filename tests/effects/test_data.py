@@ -72,7 +72,7 @@ def test_truncation_keeps_the_first_tokens_and_adds_the_end_symbol(jobs):
 
 @pytest.mark.effect_of("max_seq_len_source", "max_seq_len_target")
 def test_the_longest_lengths_are_the_limits_of_translation(jobs):
-    limits = jobs.assemble({"max_seq_len_source": "7", "max_seq_len_target": "5"}).inference.limits
+    limits = jobs.assemble({"max_seq_len_source": "7", "max_seq_len_target": "5"}).job.inference.limits
     assert limits.max_input_length == 7
     assert limits.max_output_length == 5 + 1  # the end symbol
 
@@ -94,7 +94,7 @@ def test_the_log_counts_truncated_pairs(jobs, caplog):
 def test_bleu_is_computed_on_whole_sentences(jobs):
     raw = {"max_seq_len_source": "3", "max_seq_len_target": "2", "bleu_sample_size": "-1"}
     assembled = jobs.assemble(raw, **LONG)
-    bleu, words = assembled.job.bleu, assembled.target_vocabulary
+    bleu, words = assembled.job.bleu, assembled.vocabularies[1]
     pairs = [(source, words.encode(text)) for source, text in zip(bleu.sources, bleu.references, strict=True)]
     assert sorted(pairs) == sorted(LONG["validation_pairs"])
     # The model reads no more than 3 tokens at once, and still every token is translated.

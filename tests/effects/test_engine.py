@@ -115,6 +115,34 @@ def test_a_job_that_the_platform_interrupts_does_not_go_back_again(jobs, tmp_pat
 
 
 @pytest.mark.effect_of("start_epoch")
+def test_checkpoints_of_another_course_do_not_stay(jobs, tmp_path):
+    # Every epoch has three updates; those of the second run are saved at other times.
+    continued(jobs, tmp_path, "auto", epochs="4")
+    raw = EPOCHS | {"save_interval": "2", "num_epochs": "4", "start_epoch": "1"}
+    again = train_job(tmp_path, raw, **PARTS)
+    assert checkpoints(again) == [6, 12]
+
+
+@pytest.mark.effect_of("start_epoch")
+@pytest.mark.parametrize("damage", ["", "no JSON", "[]", "{}"])
+def test_damaged_checkpoints_that_nobody_wants_do_no_harm(jobs, tmp_path, damage, caplog):
+    continued(jobs, tmp_path, "auto")
+    (tmp_path / "checkpoints/checkpoint-000000009/state.json").write_text(damage)
+    assert assemble_job(tmp_path, START | {"start_epoch": "2"}, **PARTS).state.epoch == 1
+    assert [message for message in caplog.messages if "checkpoint-000000009 is passed over: " in message]
+
+
+@pytest.mark.effect_of("start_epoch")
+def test_another_start_epoch_goes_back_whatever_the_name(jobs, tmp_path):
+    continued(jobs, tmp_path, "auto")
+    raw = START | {"num_epochs": "3"}
+    job = assemble_job(tmp_path, raw | {"start_epoch": "3"}, job_name="same", **PARTS)
+    train(job.job, job.state)
+    assert assemble_job(tmp_path, raw | {"start_epoch": "3"}, job_name="same", **PARTS).state.epoch == 3
+    assert assemble_job(tmp_path, raw | {"start_epoch": "2"}, job_name="same", **PARTS).state.epoch == 1
+
+
+@pytest.mark.effect_of("start_epoch")
 def test_epoch_1_starts_afresh(jobs, tmp_path, caplog):
     continued(jobs, tmp_path, "auto")
     afresh = assemble_job(tmp_path, START | {"num_epochs": "3", "start_epoch": "1"}, **PARTS)

@@ -249,7 +249,7 @@ def test_a_job_without_the_discarded_pairs_is_the_same(jobs):
     assert 0 < len(left) < 20
     one = jobs.train({"max_seq_length": '{"source": 5}'}, train_pairs=pairs)
     assert differing(weights_of(one), weights_of(jobs.train({}, train_pairs=left))) == []
-    assert one.inference == jobs.assemble({}, train_pairs=left).inference
+    assert one.job.inference == jobs.assemble({}, train_pairs=left).job.inference
 
 
 @pytest.mark.effect_of("max_seq_length")
@@ -310,5 +310,5 @@ def test_the_length_penalty_is_that_of_bleu_and_of_the_artifact(jobs, tmp_path):
     for translator in (assembled.job.bleu.translator, Translator.load(tmp_path / "model")):
         options = translator.options
         assert (options.length_penalty_alpha, options.length_penalty_beta) == (0.6, 5.0)
-    inference = jobs.assemble({}).inference
+    inference = jobs.assemble({}).job.inference
     assert (inference.length_penalty_alpha, inference.length_penalty_beta) == (1.0, 0.0)

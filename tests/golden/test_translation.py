@@ -8,7 +8,6 @@ import torch
 
 from s2s_algo.decoding.options import SearchOptions
 from s2s_algo.decoding.translator import Translator
-from s2s_algo.legacy.importer import import_model
 from tests.golden.sockeye import MODELS, load_folder
 
 FOLDERS = [load_folder(path) for path in sorted(MODELS.iterdir())]
@@ -16,7 +15,7 @@ FOLDERS = [load_folder(path) for path in sorted(MODELS.iterdir())]
 
 @cache
 def translator(path):
-    return Translator.from_artifact(import_model(path), torch.device("cpu"))
+    return Translator.load(path, torch.device("cpu"))
 
 
 def name(folder):

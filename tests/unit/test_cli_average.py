@@ -151,7 +151,7 @@ def test_average_warns_of_what_it_passes_over(job, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr == (
         "Passed over: checkpoints/checkpoint-000000004: not a whole checkpoint: training.safetensors differs from its "
-        "sum in manifest.json. Remove it to go on from an older one.\n"
+        "sum in manifest.json. Remove it; a job then goes on from another one.\n"
     )
     assert [line.split()[1] for line in done.stdout.splitlines()[:-1]] == ["3", "5"]
 

@@ -72,7 +72,7 @@ def test_other_precisions_are_compared_with_the_first(model, other_model, transl
 
     def remember(folder, *, precision):
         loaded.append(precision)
-        return load(folder if precision == "float32" else other_model, precision=precision)
+        return load(folder if precision == "float32" else other_model)
 
     # As if rounding had made another model of it.
     monkeypatch.setattr(Translator, "load", remember)

@@ -27,6 +27,8 @@ from tests.contract.train.phases import ENDLESS, PHASES, WIDE
 # importing torch on a machine that does much else.
 SECONDS = 30
 
+SO_FAR = "Stopped by a signal before the first update of this run. The model so far is in {}"
+
 NOTHING = "Stopped by a signal before the first update: there is no model to save."
 
 
@@ -124,10 +126,40 @@ def test_a_resumed_job_that_is_stopped_in_its_trial_leaves_the_model_it_had(jobs
     send_twice(job)
     ended = job.wait()
     assert_stopped(ended)
-    assert updates_of(ended) == 1
+    # Several processes have nothing to lose yet, so that the launcher ends them and leaves the model in their place.
+    assert updates_of(ended) == 1 if processes == 1 else SO_FAR.format(opt_ml.model) in ended.messages
     assert digest(opt_ml.model / "model.safetensors") == before
     assert_whole(opt_ml)
     waits["trial of a resumed job", processes] = ended.stop_seconds
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("moment", ["Final configuration", "Vocabulary sizes"])
+def test_a_resumed_job_that_is_stopped_before_it_has_read_its_data_leaves_the_model_it_had(
+    jobs, opt_ml, waits, moment, processes
+):
+    opt_ml.configure("hyperparameters.json", {**ENDLESS, "max_num_batches": "3"})
+    opt_ml.checkpoints.mkdir()
+    assert jobs.run(opt_ml).exit_code == 0
+    before = {name: digest(opt_ml.model / name) for name in FILES}
+    for file in opt_ml.model.iterdir():
+        file.unlink()
+    # To read so much takes longer than anybody waits here; that it is not the same is seen afterwards.
+    opt_ml.put("train/train.rec", 20_000 * framed(random_pairs(40, seed=1)))
+    opt_ml.configure("hyperparameters.json", {**ENDLESS, "processes": str(processes)})
+    job = jobs.start(opt_ml)
+    job.wait_for(moment)
+    send_twice(job)
+    ended = job.wait()
+    assert_stopped(ended)
+    assert SO_FAR.format(opt_ml.model) in ended.messages
+    config = json.loads((opt_ml.model / "config.json").read_text())
+    assert config["training"]["updates"] == 3
+    same = {name for name in FILES if digest(opt_ml.model / name) == before[name]}
+    assert same >= {*FILES} - {"config.json"}
+    assert_whole(opt_ml)
+    assert_translates(opt_ml)
+    waits[f"resumed: {moment}", processes] = ended.stop_seconds
 
 
 def test_a_stop_without_a_checkpoint_folder_leaves_the_model_alone(jobs, opt_ml):

@@ -195,7 +195,7 @@ def test_a_damaged_checkpoint_is_never_loaded(store, name):
     with pytest.raises(ClientError) as caught:
         store.load(1)
     assert str(caught.value).startswith(f"{store.folder(1)}: not a whole checkpoint: ")
-    assert str(caught.value).endswith(". Remove it to go on from an older one.")
+    assert str(caught.value).endswith(". Remove it; a job then goes on from another one.")
 
 
 def test_a_damaged_file_is_named(store):
@@ -240,15 +240,24 @@ def leave_free(monkeypatch, size):
 def test_the_disk_must_have_room_for_the_checkpoints_that_are_not_there_yet(store, monkeypatch, stored, missing):
     filled(store, *stored)
     leave_free(monkeypatch, missing * 2**20)
-    store.require_space(2**20, copies=4)
+    store.require_space(2**20, least=4, most=4)
     if missing:
         leave_free(monkeypatch, missing * 2**20 - 1)
         with pytest.raises(PlatformError) as caught:
-            store.require_space(2**20, copies=4)
+            store.require_space(2**20, least=4, most=4)
         assert str(caught.value) == (
             f"{store.root}: 4 checkpoints of 1 MiB need {missing} MiB more, but only {missing - 1} MiB are free. Free "
             "space, or keep fewer with cleanup_old_models."
         )
+
+
+def test_no_room_for_what_may_never_be_there_is_a_warning(store, monkeypatch, caplog):
+    leave_free(monkeypatch, 4 * 2**20)
+    store.require_space(2**20, least=4, most=5)
+    assert caplog.messages == [
+        f"{store.root}: 5 checkpoints of 1 MiB need 5 MiB more, but only 4 MiB are free. Free space, or keep fewer "
+        "with cleanup_old_models."
+    ]
 
 
 def test_a_half_written_checkpoint_of_a_killed_run_makes_room_for_the_next(store, monkeypatch):
@@ -256,7 +265,7 @@ def test_a_half_written_checkpoint_of_a_killed_run_makes_room_for_the_next(store
     half = store.root / "checkpoint-000000002.sagemaker-ignore"
     half.mkdir()
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0 if half.exists() else 3 * 2**20))
-    store.require_space(2**20, copies=4)
+    store.require_space(2**20, least=4, most=4)
     assert store.stored() == [1]
 
 

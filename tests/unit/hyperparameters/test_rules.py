@@ -305,7 +305,7 @@ def test_save_interval_and_a_passed_checkpoint_frequency_are_refused(frequency):
 @pytest.mark.parametrize("epoch", ["1", "8"])
 def test_a_first_epoch_without_save_interval_is_refused(epoch):
     assert message_of({"start_epoch": epoch}) == (
-        f"start_epoch: {epoch} needs the checkpoints that save_interval makes at the ends of epochs; "
+        f"start_epoch: {epoch} was passed without save_interval, which makes checkpoints at the ends of epochs; "
         "pass save_interval, or leave start_epoch out to go on from the newest checkpoint"
     )
     assert validate({"start_epoch": "auto"}).hyperparameters.start_epoch == "auto"

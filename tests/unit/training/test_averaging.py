@@ -211,7 +211,7 @@ def test_a_damaged_checkpoint_before_the_newest_is_passed_over_with_a_warning(jo
     assert averaged(average(job, "best", 3)) == [2, 3, 6]
     assert [record.getMessage() for record in caplog.records] == 2 * [
         f"Passed over: {store_of(job).folder(4)}: not a whole checkpoint: training.safetensors differs from its sum in "
-        "manifest.json. Remove it to go on from an older one."
+        "manifest.json. Remove it; a job then goes on from another one."
     ]
 
 
@@ -316,7 +316,8 @@ def test_what_is_written_translates_as_the_average_and_the_server_accepts_it(sha
     save_artifact(artifact, tmp_path)
     for loaded in (Translator.load(tmp_path), load_translator(tmp_path, Settings())):
         found = loaded.translate(SOURCES)
-        assert [(one.tokens, one.score) for one in found] == [(one.tokens, one.score) for one in expected]
+        assert [one.tokens for one in found] == [one.tokens for one in expected]
+        assert [one.score for one in found] == pytest.approx([one.score for one in expected], rel=1e-5)
     before = Translator.load(shared / "model").translate(SOURCES)
     assert [one.score for one in before] != [one.score for one in expected]
 

@@ -10,6 +10,8 @@ import torch
 from s2s_algo.checkpoints.store import Snapshot
 from s2s_algo.errors import ClientError
 from s2s_algo.hyperparameters import Hyperparameters
+from s2s_algo.model.inference import InferenceConfig
+from s2s_algo.model.limits import LengthLimits
 from s2s_algo.training.optimizers import OptimizerConfig, build_optimizer
 from s2s_algo.training.schedules import InverseTime, PlateauReduce
 from s2s_algo.training.snapshot import CHANGEABLE, JobIdentity, restore, take_snapshot
@@ -30,6 +32,11 @@ def as_read(own):
     return json.loads(json.dumps(own.to_json()))
 
 
+INFERENCE = InferenceConfig(
+    beam_size=3, limits=LengthLimits(max_input_length=9, ratio_mean=1.1, ratio_std=0.3, max_output_length=8)
+)
+
+
 class Parts:
     """What a snapshot is taken of."""
 
@@ -46,7 +53,7 @@ class Parts:
 
     def taken(self, state):
         """A snapshot that went through a file."""
-        snapshot = take_snapshot(self.model, self.optimizer, self.schedule, state, self.identity)
+        snapshot = take_snapshot(self.model, self.optimizer, self.schedule, state, self.identity, INFERENCE)
         values = json.loads(json.dumps(snapshot.values))
         return Snapshot(copies(snapshot.weights), copies(snapshot.training), values)
 
@@ -55,6 +62,10 @@ class Parts:
 
     def tensors(self):
         return copies(dict(self.model.named_parameters()) | self.optimizer.state())
+
+
+def test_a_snapshot_says_how_the_model_translates():
+    assert InferenceConfig.model_validate(Parts().taken(TrainState()).values["inference"]) == INFERENCE
 
 
 def test_equal_jobs_do_not_differ():

@@ -30,7 +30,7 @@ def test_the_best_one_that_is_left_takes_its_place(metric, stored, best, caplog)
     assert (here.best_checkpoint, here.best_updates, here.best_score) == (best, updates, SCORES[updates])
     assert here.not_improved == 1
     assert caplog.messages == [
-        f"Checkpoint 2, the best one so far, was removed; the best one that is left is checkpoint {best}"
+        f"Checkpoint 2, the best one so far, is not there any more; the best one that is left is checkpoint {best}"
     ]
 
 
@@ -44,7 +44,9 @@ def test_there_may_be_none_left(caplog):
     here = state()
     choose_best_of(here, [12], METRICS["accuracy"])
     assert (here.best_checkpoint, here.best_updates, here.best_score) == (0, 0, None)
-    assert caplog.messages == ["Checkpoint 2, the best one so far, was removed; the best one that is left is none"]
+    assert caplog.messages == [
+        "Checkpoint 2, the best one so far, is not there any more; the best one that is left is none"
+    ]
 
 
 def test_before_the_first_evaluation_there_is_none_to_miss(caplog):

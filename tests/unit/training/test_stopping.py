@@ -146,3 +146,22 @@ def test_a_job_ends_where_that_is_wanted():
     stop_if(False)
     with pytest.raises(StopRequested):
         stop_if(True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "limits", "most"),
+    [
+        (CheckpointRule(10), {}, None),
+        (CheckpointRule(10), {"max_updates": 25}, 3),
+        (CheckpointRule(10), {"max_updates": 30}, 3),
+        (CheckpointRule(10), {"max_epochs": 2}, 2),
+        (CheckpointRule(10), {"max_updates": 5, "max_epochs": 100}, 1),
+        (CheckpointRule(10, every_epochs=2), {"max_epochs": 5}, 3),
+        (CheckpointRule(10, every_epochs=1), {"max_updates": 15}, 2),
+        (CheckpointRule(10, every_epochs=1), {}, None),
+    ],
+)
+def test_limits_say_how_many_checkpoints_there_can_be(rule, limits, most):
+    """An epoch has eight updates."""
+    stopping = StoppingRule(**{"max_updates": None, "max_epochs": None, "min_epochs": 0, "patience": 3, **limits})
+    assert rule.most(stopping, updates_per_epoch=8) == most
