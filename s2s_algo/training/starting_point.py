@@ -30,8 +30,9 @@ def starting_point(store: CheckpointStore, start_epoch: int | Literal["auto"], j
         return store.newest()
     newest = store.newest() if job_name else None
     if newest is not None:
-        identity = store.values(newest)["identity"]
-        if (identity.get("job_name"), identity["hyperparameters"].get("start_epoch")) == (job_name, start_epoch):
+        identity = store.values(newest).get("identity", {})
+        before = identity.get("job_name"), identity.get("hyperparameters", {}).get("start_epoch")
+        if before == (job_name, start_epoch):
             logger.info("start_epoch: %d was this job's beginning; it goes on from where it was", start_epoch)
             return newest
     begin = None if start_epoch == 1 else _end_before(store, start_epoch)

@@ -107,6 +107,12 @@ def test_limits_and_what_is_no_part_of_learning_alone_may_change(name):
     assert bool(other.differences(as_read(own))) == (name not in limits + beside)
 
 
+def test_the_documentation_names_what_may_change():
+    page = (Path(__file__).parents[3] / "docs/operations.md").read_text()
+    rows = [line for line in page.splitlines() if "| the new one" in line]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(CHANGEABLE)
+
+
 def test_only_hyperparameters_are_changeable():
     assert Hyperparameters.model_fields.keys() >= CHANGEABLE
 
