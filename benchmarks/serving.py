@@ -8,6 +8,7 @@ clients run in this process and take CPU time from the server; the shares of bot
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import platform
@@ -16,7 +17,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,13 +102,15 @@ def main(configuration: str, clients: str, lengths: str, seconds: float, threads
         translator = Translator.load(base / "model")
         for kind in lengths.split(","):
             sources = _sources(*_LENGTHS[kind])
-            batched, alone = _offline(translator, sources, seconds)
+            batched = _offline(translator, sources, seconds)
             print(f"\n{kind} sources: {_LENGTHS[kind][0]} to {_LENGTHS[kind][1]} words")
-            print(f"offline: {batched:.1f} sentences/s in batches, {1000 * alone:.1f} ms for one alone\n")
+            print(f"offline: {batched:.1f} sentences/s in batches")
             with Server(base, threads, {**_ONE_BY_ONE, **processes}) as server:
                 one_by_one = [_load(server, sources, number, seconds) for number in numbers]
-            print(_TABLE)
             with Server(base, threads, {**_ENVIRONMENT, **processes}) as server:
+                offline, served, more = (1000 * value for value in _alone(server, translator, sources, seconds))
+                print(f"one alone, by turns: offline {offline:.1f} ms, served {served:.1f} ms; median of the ", end="")
+                print(f"differences {more:+.1f} ms\n\n{_TABLE}")
                 for number, other in zip(numbers, one_by_one, strict=True):
                     _row(number, _load(server, sources, number, seconds), other, batched)
 
@@ -120,24 +123,46 @@ def _sources(shortest: int, longest: int) -> list[str]:
     ]
 
 
-def _offline(translator: Translator, sources: Sequence[str], seconds: float) -> tuple[float, float]:
-    """Sentences per second in batches, and seconds for a sentence alone (the median)."""
+def _offline(translator: Translator, sources: Sequence[str], seconds: float) -> float:
+    """Sentences per second in batches."""
     ids = [translator.source_vocabulary.encode(source) for source in sources]
     translator.translate(ids[:8])
     began, done = time.perf_counter(), 0
     while not done or time.perf_counter() - began < seconds / 2:
         translator.translate(ids)
         done += len(ids)
-    batched = done / (time.perf_counter() - began)
-    alone = []
+    return done / (time.perf_counter() - began)
+
+
+def _alone(
+    server: Server, translator: Translator, sources: Sequence[str], seconds: float
+) -> tuple[float, float, float]:
+    """Medians of the seconds that one sentence takes offline, of those it takes one client, and of the differences.
+
+    By turns, for the speed of a machine may change from one minute to the next by more than what is looked for.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+
+    def serve(source: str) -> None:
+        body = json.dumps({"instances": [{"data": source}]})
+        connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+        connection.getresponse().read()
+
+    def decode(source: str) -> None:
+        translator.translate([translator.source_vocabulary.encode(source)])
+
+    times: dict[Callable[[str], None], list[float]] = {decode: [], serve: []}
     began = time.perf_counter()
-    for source in ids:
-        start = time.perf_counter()
-        translator.translate([source])
-        alone.append(time.perf_counter() - start)
-        if time.perf_counter() - began > seconds / 2:
+    for number, source in enumerate(itertools.cycle(sources)):
+        for task in (decode, serve) if number % 2 else (serve, decode):
+            start = time.perf_counter()
+            task(source)
+            times[task].append(time.perf_counter() - start)
+        if time.perf_counter() - began > seconds:
             break
-    return batched, statistics.median(alone)
+    connection.close()
+    differences = [served - offline for offline, served in zip(*times.values(), strict=True)]
+    return statistics.median(times[decode]), statistics.median(times[serve]), statistics.median(differences)
 
 
 def _load(server: Server, sources: Sequence[str], clients: int, seconds: float) -> _Load:
