@@ -90,8 +90,8 @@ def launch(
         logs_specs=DefaultLogsSpecs(str(scratch / "logs")),  # a folder that stays empty
     )
     logger.info("Training with %d %s", processes, f"processes on each of {hosts} hosts" if hosts > 1 else "processes")
-    _listen(scratch, stop, export)
     try:
+        _listen(scratch, stop, export)
         elastic_launch(config, sys.executable)("-m", "container.worker")
     except ChildFailedError as error:
         return _report_failures(paths, resources, error.failures, scratch)
