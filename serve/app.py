@@ -5,6 +5,7 @@ Source: container contract 4.1, 4.2, 4.6 and 4.7; decisions 36 to 40.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
@@ -29,7 +30,7 @@ from serve.model_routes import model_routes
 from serve.model_source import ModelSource
 from serve.models import ModelPool
 from serve.playground import playground
-from serve.problems import NotReadyError, Problem, describe
+from serve.problems import ClientGoneError, NotReadyError, Problem, describe
 from serve.service import TranslationService
 from serve.settings import Settings
 
@@ -206,14 +207,21 @@ def _finish(response: Response) -> Response:
 
 
 def _recorded_in_the_end(pieces: Iterator[bytes], status: int) -> Iterator[bytes]:
-    """The pieces of an answer that is not whole yet; after an error the connection is closed, and the client knows."""
+    """The pieces of an answer that is not whole yet; after an error the connection is closed, and the client knows.
+
+    Raises:
+        BrokenPipeError: The answer cannot be completed, which is all that the HTTP server has to know.
+    """
     try:
         yield from pieces
+    except GeneratorExit:
+        g.problem = describe(ClientGoneError("the client took no more of its answer"), error_id=g.id)
+        raise
     except Exception as error:
         g.problem = describe(error, error_id=g.id)
         if g.problem.status == 500:
             logger.error("internal error %s", g.id, exc_info=error)
-        raise
+        raise BrokenPipeError(errno.EPIPE, "the answer cannot be completed") from None
     finally:
         _record(status)
 

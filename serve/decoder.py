@@ -18,10 +18,10 @@ from s2s_algo.errors import ClientError
 from s2s_algo.memory import is_out_of_memory
 from serve.problems import MemoryExhaustedError, NotReadyError
 
-# Sentences that may wait in the stream: enough to fill a batch, and few enough that a request of one sentence does not
-# wait behind one of thousands. Requests take turns, so many sentences at a time.
-_AHEAD = 128
-_TURN = 16
+# Hypotheses that may wait in the stream: enough to fill a batch, and few enough that a request of one sentence does not
+# wait behind one of thousands, or of wide beams. Requests take turns of so many hypotheses, one sentence at least.
+_AHEAD = 640
+_TURN = 80
 
 _WARM_UP = "warm up"
 
@@ -38,8 +38,8 @@ class Stream(Protocol):
         """Whether there is nothing to do."""
 
     @property
-    def waiting(self) -> int:
-        """Sentences whose search has not begun."""
+    def waiting_rows(self) -> int:
+        """Hypotheses of the sentences, or pieces of them, whose search has not begun."""
 
     @property
     def running(self) -> int:
@@ -171,7 +171,12 @@ class Decoder:
         self._tickets: dict[Hashable, tuple[Job, int]] = {}
 
     def try_out(self) -> None:
-        """Translates a sentence, which proves that the model works and takes the cost of a first time."""
+        """Translates a sentence, which proves that the model works and takes the cost of a first time.
+
+        Raises:
+            ClientError: The model's own search options are none that it can have.
+        """
+        self._translator.options.check(len(self._translator.target_vocabulary))
         stream = self._translator.stream()
         stream.submit(self._translator.source_vocabulary.encode(_WARM_UP), self._translator.options)
         while not stream.is_idle:
@@ -201,9 +206,10 @@ class Decoder:
                 job.fail(NotReadyError("the server is shutting down; send the request again"))
 
     def _feed(self) -> None:
-        while self._turns and self._stream.waiting < _AHEAD:
+        while self._turns and self._stream.waiting_rows < _AHEAD:
             job = self._turns.popleft()
-            for _ in range(min(_TURN, len(job.left))):
+            end = self._stream.waiting_rows + _TURN
+            while job.left and self._stream.waiting_rows < end:
                 position = job.left.pop()
                 self._tickets[self._stream.submit(*job.requests[position])] = (job, position)
             if job.left:

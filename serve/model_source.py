@@ -67,15 +67,31 @@ class ModelSource:
         return folder
 
     def loading_cost(self, folder: Path) -> int:
-        """The bytes that loading takes at the worst moment, told from the files alone."""
+        """The bytes that loading takes at the worst moment, told from the files alone.
+
+        Raises:
+            ClientError: Not all of them are plain files below the folder of all models.
+        """
         from s2s_algo.checkpoints.artifact import CONFIG_FILE, WEIGHTS_FILE
 
+        self._require_plain_files(folder)
         if (folder / CONFIG_FILE).exists():
             return int(_READING * _size(folder / WEIGHTS_FILE)) + _THREAD
         # Of the files of another model the weights are by far the largest, wherever they lie.
         places = [folder, *(child for child in folder.iterdir() if child.is_dir())]
         weights = max((_size(file) for place in places for file in place.iterdir()), default=0)
         return int(_IMPORTING * weights) + _THREAD
+
+    def _require_plain_files(self, folder: Path) -> None:
+        """Raises a ClientError for what would block whoever opens it, such as a pipe, and for links to other places."""
+        for place in [folder, *(child for child in folder.iterdir() if child.is_dir())]:
+            for file in place.iterdir():
+                if not file.exists():  # a link to nothing
+                    continue
+                if not (file.is_file() or file.is_dir()):
+                    raise ClientError("it is neither a file nor a folder, of which models consist", where=str(file))
+                if self._root.resolve() not in file.resolve().parents:
+                    raise ClientError(f"it is a link that leads out of {self._root}", where=str(file))
 
     def load(self, folder: Path) -> Translator:
         """Loads a model.

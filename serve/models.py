@@ -324,8 +324,10 @@ class ModelPool:
         if entry.service is not None:
             self._stop(entry.service)
         with self._changed:
-            # Those that held on to it have been told that it is gone, and are just leaving.
-            while entry.users and not self._is_over():
+            # Those that held on to it have been told that it is gone, and are just leaving, unless their client takes
+            # no more of its answer.
+            limit = self._clock() + _FINISH_SECONDS
+            while entry.users and not self._is_over() and self._clock() < limit:
                 self._changed.wait(_POLL_SECONDS)
             service, entry.service = entry.service, None
         if service is not None and (entry.translator is None or entry.translator() is not None):

@@ -126,6 +126,9 @@ class TranslationService:
             for position in range(len(requests)):
                 job.awaited = position
                 self._wait(job, deadline, is_abandoned)
+                # Whoever takes them slowly does not keep their place for ever.
+                if min(deadline, self._drain_deadline) <= self._clock():
+                    raise DeadlineExceededError(self._deadline_message(deadline))
                 yield job.translations.pop(position)
 
     def busy_seconds(self) -> float:
@@ -173,10 +176,10 @@ class TranslationService:
         """Returns when what the job awaits is there."""
         while True:
             job.news.clear()  # before looking, so that nothing is missed
-            if job.has_awaited:
-                return
             if job.error is not None:
                 raise job.error
+            if job.has_awaited:
+                return
             remaining = min(deadline, self._drain_deadline) - self._clock()
             if job.news.wait(min(max(remaining, 0.0), _POLL_SECONDS)):
                 continue

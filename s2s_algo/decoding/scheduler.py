@@ -121,6 +121,11 @@ class Scheduler:
         return len(self._waiting)
 
     @property
+    def waiting_rows(self) -> int:
+        """The hypotheses that these will have."""
+        return sum(waiting.manner.beam_size for waiting in self._waiting)
+
+    @property
     def running(self) -> int:
         """Sentences that are being searched."""
         return sum(len(search.sentences) for search in self._batches.values())

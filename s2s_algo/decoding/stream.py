@@ -49,8 +49,13 @@ class TranslationStream:
 
     @property
     def waiting(self) -> int:
-        """Sentences whose search has not begun."""
+        """Sentences, or pieces of them, whose search has not begun."""
         return self._scheduler.waiting
+
+    @property
+    def waiting_rows(self) -> int:
+        """The hypotheses that these will have."""
+        return self._scheduler.waiting_rows
 
     @property
     def running(self) -> int:

@@ -72,8 +72,8 @@ class StubStream:
         return not self.submitted
 
     @property
-    def waiting(self) -> int:
-        return len(self.submitted)
+    def waiting_rows(self) -> int:
+        return 5 * len(self.submitted)
 
     @property
     def running(self) -> int:

@@ -58,10 +58,14 @@ def test_a_line_leaves_before_the_next_is_translated(connection):
 
 
 def test_an_answer_that_cannot_be_whole_cannot_be_taken_for_one(server, connection):
-    response = post(connection, "a b", "fail", "c")
+    response = post(connection, "a b", "a wait", "fail", "c")
     with pytest.raises(http.client.IncompleteRead) as error:
         response.read()
-    assert error.value.partial == b'{"target": "b a"}'
+    assert error.value.partial.startswith(b'{"target": "b a"}')
+    log = server.log()
+    assert " status=200 " in log
+    assert " code=internal_error " in log
+    assert "Error handling request" not in log
     assert server.ping() == 200
     assert server.translate("a b").json() == {"predictions": [{"target": "b a"}]}
 

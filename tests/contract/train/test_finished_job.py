@@ -217,10 +217,11 @@ sys.meta_path.insert(0, Forbidden())
 from pathlib import Path
 import sacrebleu, torch
 from s2s_algo.decoding.translator import Translator
+from s2s_algo.loading import load_model
 
 given = json.load(sys.stdin)
 translator = Translator.load(Path(given["model"]))
-model, words = translator.model, translator.target_vocabulary.tokens
+model, words = load_model(Path(given["model"])).model.eval(), translator.target_vocabulary.tokens
 loss = correct = tokens = 0
 with torch.no_grad():
     for source, target in given["pairs"]:

@@ -36,5 +36,5 @@ def test_a_row_says_type_values_default_range_for_tuning_and_meaning():
 def test_every_rule_is_listed():
     rules = as_markdown().split("## Rules between hyperparameters")[1]
 
-    assert rules.count("\n* ") == 14
+    assert rules.count("\n* ") == 15
     assert "* `min_num_epochs` must be at most `max_num_epochs`." in rules.splitlines()

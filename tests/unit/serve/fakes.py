@@ -70,8 +70,8 @@ class FakeStream:
         return not self.submitted
 
     @property
-    def waiting(self):
-        return len(self.submitted)
+    def waiting_rows(self):
+        return sum(options.beam_size for _, options in self.submitted.values())
 
     @property
     def running(self):

@@ -408,11 +408,11 @@ def test_an_error_before_the_first_line_has_its_status(client, translator):
 
 def test_an_error_after_the_first_line_ends_the_answer_and_is_logged(client, translator, caplog):
     caplog.set_level(logging.INFO)
-    translator.most, translator.errors = 1, [None, RuntimeError("secret")]
+    translator.most, translator.errors, translator.gate = 1, [None, RuntimeError("secret")], SlowGate()
     response = post_lines(client)
     lines = response.iter_encoded()
     assert next(lines) == b'{"target": "b a"}'
-    with pytest.raises(RuntimeError):
+    with pytest.raises(BrokenPipeError):  # which the HTTP server takes without a word
         next(lines)
     response.close()
     [line] = [message for message in caplog.messages if message.startswith("method=POST")]
@@ -444,7 +444,10 @@ def test_a_client_that_leaves_frees_its_place(client, translator, caplog):
     assert len(translator.calls) < 60
     metrics = client.get("/metrics").text
     assert "s2s_waiting_requests 0.0" in metrics
-    assert [message for message in caplog.messages if message.startswith("method=POST")]
+    assert 's2s_rejected_requests_total{code="client_gone"} 1.0' in metrics
+    [line] = [message for message in caplog.messages if message.startswith("method=POST")]
+    assert " status=200 " in line
+    assert " code=client_gone " in line
 
 
 @pytest.mark.parametrize("path", ["/endpoints/x//invocations", "/invocations//"])

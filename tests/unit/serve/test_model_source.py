@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,21 @@ def test_a_loaded_model_costs_its_largest_batch_its_vocabularies_and_a_thread(so
 def test_batches_of_more_rows_cost_more(root):
     few, many = (ModelSource(root, print).serving_cost(translator_of(rows)) for rows in (320, 3200))
     assert many > few
+
+
+@pytest.mark.parametrize("place", ["", "folder"])
+def test_pipes_and_links_to_other_places_are_refused_before_anything_is_opened(source, root, tmp_path, place):
+    folder = root / "one" / "model" / place
+    folder.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(folder / "model.safetensors")
+    with pytest.raises(ClientError) as error:
+        source.loading_cost(root / "one" / "model")
+    assert str(error.value) == (
+        f"{folder / 'model.safetensors'}: it is neither a file nor a folder, of which models consist"
+    )
+    (folder / "model.safetensors").unlink()
+    (tmp_path / "elsewhere").touch()
+    (folder / "vocab.src.json").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ClientError) as error:
+        source.loading_cost(root / "one" / "model")
+    assert str(error.value) == f"{folder / 'vocab.src.json'}: it is a link that leads out of {root}"

@@ -198,9 +198,3 @@ def test_weights_of_another_shape_are_a_client_error():
     snapshot.weights["output_layer.bias"] = torch.zeros(3)
     with pytest.raises(ClientError, match=r"output_layer\.bias is float32 \[3\] instead of float32 \[11\]"):
         parts.put_back(snapshot)
-
-
-def test_the_documentation_lists_what_may_change_on_resuming():
-    text = (Path(__file__).parents[3] / "docs/operations.md").read_text(encoding="utf-8")
-    (listed,) = re.findall(r"The new value of these counts: ((?:`\w+`,?\s*)+)\.", text)
-    assert set(re.findall(r"`(\w+)`", listed)) == CHANGEABLE
