@@ -49,11 +49,17 @@ class SocketDeadlines:
             expired = [connection for connection, (deadline, _) in self._deadlines.items() if deadline <= now]
             for connection in expired:
                 _, phase = self._deadlines.pop(connection)
-                self._cut.add(connection)
-                try:
-                    connection.shutdown(phase)
-                except OSError:  # the client was faster and has closed it
-                    continue
+                self._cut_off(connection, phase)
+
+    def cut(self, connection: socket.socket) -> None:
+        """Cuts a socket that has taken too long to send, before a thread reads from it."""
+        with self._lock:
+            self._cut_off(connection, READING)
+
+    def _cut_off(self, connection: socket.socket, phase: int) -> None:
+        self._cut.add(connection)
+        with contextlib.suppress(OSError):  # the client was faster and has closed it
+            connection.shutdown(phase)
 
 
 def linger(connection: socket.socket, seconds: float, most_bytes: int = 65_536) -> None:

@@ -20,6 +20,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from s2s_algo.errors import AlgorithmError, PlatformError, S2SError
 from serve.app import serving_of
+from serve.arrivals import Arrivals
 from serve.decoder import Model, Translator
 from serve.invocation import BODY_READ
 from serve.models import ModelPool
@@ -36,8 +37,14 @@ _LAST_SECONDS = 2
 
 _LINGER_SECONDS = 2.0
 
-# For the head of a request, which clients send at once. Whoever sends it slowly takes a thread from the others.
-_HEAD_SECONDS = 5.0
+# What connections and requests that have not arrived are left when the server stops.
+_LAST_IDLE_SECONDS = 1.0
+_LAST_READ_SECONDS = 5.0
+
+# An answer is written in pieces of this size, each of which has its own time to be taken. The system would take
+# megabytes at once and then not say for minutes that a slow client does take them.
+_PIECE_BYTES = 65_536
+_SEND_BUFFER_BYTES = 131_072
 
 
 class FailureCode:
@@ -117,6 +124,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     wsgi: Any
     age: int
+    _arrivals: Arrivals
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)  # in the master, before the fork
@@ -161,7 +169,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _with_deadlines(self, application: Application) -> Application:
         def watched(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             connection = environ["gunicorn.socket"]
-            environ[BODY_READ] = functools.partial(self._deadlines.end, connection)
+            environ[BODY_READ] = functools.partial(self._end_reading, connection)
             self._deadlines.begin(connection, READING, self._settings.read_timeout)  # of the body
             return self._written_in_time(application(environ, start_response), connection)
 
@@ -171,25 +179,44 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         """The pieces of an answer, each of which has its own time to be taken."""
         try:
             for piece in answer:
-                self._deadlines.begin(connection, WRITING, self._settings.read_timeout)
-                yield piece
+                for start in range(0, len(piece), _PIECE_BYTES):
+                    self._deadlines.begin(connection, WRITING, self._settings.read_timeout)
+                    yield piece[start : start + _PIECE_BYTES]
                 self._deadlines.end(connection)  # what is not translated yet is not the client's fault
             self._deadlines.begin(connection, WRITING, self._settings.read_timeout)
         finally:
             if hasattr(answer, "close"):
                 answer.close()
 
+    def _end_reading(self, connection: socket.socket) -> bool:
+        """The request of a connection is read; returns whether its time was over."""
+        if self._arrivals.is_read_by_thread(connection):
+            self.method_queue.defer(self._arrivals.end_reading, connection)
+        return self._deadlines.end(connection)
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Gets a request answered as soon as it has arrived."""
+        self._arrivals.begin(conn)
+
+    def _drop(self, conn: Any) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
     def handle(self, conn: Any) -> Any:
         """Reads a request and answers it, in one of the threads."""
-        self._deadlines.begin(conn.sock, READING, min(_HEAD_SECONDS, self._settings.read_timeout))
+        self._deadlines.begin(conn.sock, READING, self._settings.read_timeout)
         try:
             keep = super().handle(conn)
         finally:
-            self._deadlines.end(conn.sock)
+            self._end_reading(conn.sock)
         if not keep:
             # Gunicorn would do so in the thread that accepts connections, and nobody could connect meanwhile.
             linger(conn.sock, _LINGER_SECONDS)
         return keep
+
+    def murder_pending(self) -> None:
+        """Gives up requests that take too long to arrive."""
+        self._arrivals.cut_expired()
 
     def notify(self) -> None:
         """Tells the master once a second that this process lives, unless it has to be replaced."""
@@ -199,10 +226,8 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         super().notify()
 
     def _check_decoder(self, service: TranslationService | ModelPool) -> None:
-        if service.has_failed():
-            if not self._is_doomed:
-                self._is_doomed = True  # the next time: those who waited are just being told
-                return
+        was_doomed, self._is_doomed = self._is_doomed, service.has_failed()
+        if was_doomed and self._is_doomed:  # not at once: those who waited are just being told
             reason = "the decoder has failed"
         elif service.busy_seconds() > self._settings.hang_timeout:
             reason = f"the decoder has made no progress for {self._settings.hang_timeout:g} seconds"
@@ -217,9 +242,21 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         if self._service is not None:
             self._service.drain(max(0.0, self._settings.graceful_timeout - _LAST_SECONDS))
         super().handle_exit(sig, frame)
+        self.method_queue.defer(lambda: self._arrivals.hurry(_LAST_IDLE_SECONDS, _LAST_READ_SECONDS))
 
     def run(self) -> None:
         """Serves until SIGTERM has come and all requests are answered."""
+        for listener in self.sockets:  # whose connections inherit this
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        self._arrivals = Arrivals(
+            self.poller,
+            start=super().enqueue_req,
+            close=self._drop,
+            deadlines=self._deadlines,
+            idle_seconds=self.cfg.keepalive,
+            read_seconds=self._settings.read_timeout,
+            most_readers=max(1, self._settings.threads // 4),
+        )
         super().run()
         if self._service is not None and not self._service.stop(timeout=1.0):
             # The interpreter must not be taken apart under a thread that loads or decodes.

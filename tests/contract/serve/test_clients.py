@@ -26,6 +26,13 @@ def server(start_server, count):
     return server
 
 
+@pytest.fixture(scope="module")
+def patient_server(start_server):
+    server = start_server()
+    server.wait_for_ping(200)
+    return server
+
+
 def head(*lines):
     return "".join(f"{line}\r\n" for line in ("POST /invocations HTTP/1.1", "Host: x", *lines, "")).encode()
 
@@ -171,13 +178,63 @@ def test_clients_that_do_not_close_their_side_do_not_block_others(server, reques
         connection.close()
 
 
-def test_clients_that_connect_and_say_nothing_do_not_block_others(server):
-    connections = [server.connect() for _ in range(60)]
-    started = time.monotonic()
-    assert server.translate("a").status_code == 200
-    assert time.monotonic() - started < 2
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"",
+        b"POST /invocations HT",
+        head(JSON, "Content-Length: 1000") + b"{",
+        head(JSON, "Content-Length: 100000") + b"{",
+        head(JSON, "Transfer-Encoding: chunked"),
+    ],
+    ids=["silent", "head", "body", "large body", "chunked body"],
+)
+def test_many_more_slow_clients_than_threads_do_not_block_others(patient_server, beginning):
+    connections = [patient_server.connect() for _ in range(300)]
+    for connection in connections:
+        connection.sendall(beginning)
+    for _ in range(5):
+        started = time.monotonic()
+        assert patient_server.translate("a").status_code == 200
+        assert patient_server.ping() == 200
+        assert time.monotonic() - started < 2
     for connection in connections:
         connection.close()
+
+
+def large_answers_request(instances):
+    """For answers of 0.8 MB each."""
+    instance = {"data": "a " * 400, "configuration": {"attention_matrix": "true"}}
+    return json.dumps({"instances": [instance] * instances}).encode()
+
+
+def test_a_slow_client_that_keeps_reading_gets_all_of_its_answer(server):
+    """It takes three times as long as a client may take for a part of it."""
+    body = large_answers_request(8)
+    with server.connect() as connection:
+        connection.sendall(head(JSON, f"Content-Length: {len(body)}", "Connection: close") + body)
+        received = b""
+        while block := connection.recv(65_536):
+            received += block
+            time.sleep(len(block) / 1_000_000)
+    assert len(received) > 6_000_000
+    answered, _, content = received.partition(b"\r\n\r\n")
+    assert answered.startswith(b"HTTP/1.1 200 ")
+    assert len(json.loads(content)["predictions"]) == 8
+
+
+def test_a_client_that_does_not_read_is_cut(server):
+    body = large_answers_request(16)
+    with server.connect() as connection:
+        connection.sendall(head(JSON, f"Content-Length: {len(body)}") + body)
+        time.sleep(6)
+        received = 0
+        with pytest.raises(OSError):  # noqa: PT011  reset, or the end before the last byte
+            while block := connection.recv(65_536):
+                received += len(block)
+            assert received < 10_000_000
+            raise ConnectionError
+    assert server.ping() == 200
 
 
 # -- clients that leave

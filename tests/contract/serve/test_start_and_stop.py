@@ -86,6 +86,19 @@ def test_sigterm_lets_the_requests_under_way_finish(start_server):
     assert "Traceback" not in server.log()
 
 
+def test_clients_that_have_not_sent_a_request_do_not_hold_up_the_end(start_server):
+    server = start_server()
+    server.wait_for_ping(200)
+    with requests.Session() as session, server.connect() as silent, server.connect() as slow:
+        assert session.get(f"{server.url}/ping").status_code == 200  # and stays connected
+        slow.sendall(b"POST /invocations HT")
+        time.sleep(0.2)
+        started = time.monotonic()
+        assert server.terminate() == 0
+        assert time.monotonic() - started < 9
+        assert silent.recv(1) == slow.recv(1) == b""
+
+
 def test_a_request_that_cannot_finish_in_time_is_told_before_the_server_ends(start_server):
     server = start_server(S2S_GRACEFUL_TIMEOUT_SECONDS="4")
     server.wait_for_ping(200)
