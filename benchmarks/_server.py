@@ -89,6 +89,7 @@ class Server:
             "SAGEMAKER_BIND_TO_PORT": str(self.port),
             "SAGEMAKER_CONTAINER_LOG_LEVEL": "WARNING",
             "OMP_NUM_THREADS": str(threads),
+            "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
             **(environment or {}),
         }
 

@@ -16,10 +16,11 @@ from gunicorn.glogging import Logger
 
 from container.logging import configure_logging
 from container.paths import Paths
+from container.processes import serving_processes
 from container.threads import WAIT_ASLEEP, thread_settings
 from s2s_algo.errors import ClientError
 from serve.app import create_app, create_multi_model_app, load_translator
-from serve.settings import METRICS_FOLDER, Settings, memory_disk
+from serve.settings import METRICS_FOLDER, WORKERS, Settings, memory_disk
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +37,16 @@ def run(application: str = "container.serve:application()") -> NoReturn:
     except ClientError as error:
         logger.critical("%s: %s", error.family, error)
         sys.exit(error.exit_code)
+    workers = settings.workers
+    if not os.environ.get(WORKERS):
+        workers = serving_processes(Paths.from_environment().model, multi_model=settings.multi_model)
     command = [sys.executable, "-m", "gunicorn", "--config", "python:serve.gunicorn_conf"]
     command += ["--logger-class", f"{__name__}.{ServerLogger.__name__}", application]
     # Each entry can take half a megabyte; a model needs less than 200.
-    environment = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"} | thread_settings(WAIT_ASLEEP, settings.workers)
-    environment |= {**os.environ, "PROMETHEUS_DISABLE_CREATED_SERIES": "true"}
+    environment = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"} | thread_settings(WAIT_ASLEEP, workers)
+    environment |= {**os.environ, "PROMETHEUS_DISABLE_CREATED_SERIES": "true", WORKERS: str(workers)}
     environment.pop(METRICS_FOLDER, None)  # what a former run has left there would be counted again
-    if settings.workers > 1:
+    if workers > 1:
         environment[METRICS_FOLDER] = tempfile.mkdtemp(prefix="s2s-metrics-", dir=memory_disk())
     os.execve(sys.executable, command, environment)  # noqa: S606
 

@@ -140,11 +140,18 @@ class Metrics:
 
     def text(self) -> bytes:
         """Returns the numbers of all server processes."""
+        return generate_latest(self._of_all_processes())
+
+    def models_ready(self) -> int:
+        """Returns how many models are ready, of all server processes."""
+        return int(self._of_all_processes().get_sample_value("s2s_model_ready") or 0)
+
+    def _of_all_processes(self) -> CollectorRegistry:
         if self._folder is None:
-            return generate_latest(self._own)
+            return self._own
         everyone = CollectorRegistry()
         MultiProcessCollector(everyone, str(self._folder))  # type: ignore[no-untyped-call]
-        return generate_latest(everyone)
+        return everyone
 
 
 def forget_process(folder: Path, pid: int) -> None:

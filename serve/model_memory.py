@@ -20,7 +20,7 @@ _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 
 # Of the machine or container, before its models get their share: the interpreter, torch, the machine code that oneDNN
 # makes, and the system beside them.
-_PROCESS = 768 * MEBIBYTE
+PROCESS_BYTES = 768 * MEBIBYTE
 # The rest is for the bodies of requests, for what an allocator cannot give back, and for estimates that are too low.
 _SHARE = 0.75
 _LEAST = 64 * MEBIBYTE
@@ -94,10 +94,15 @@ def default_limit() -> int:
 
     On a GPU it is no more than the same share of the device's memory.
     """
-    limit = max(_LEAST, int(_SHARE * (available_memory() - _PROCESS)))
+    limit = max(_LEAST, int(_SHARE * (available_memory() - PROCESS_BYTES)))
     # Torch is loaded for this only if there is a GPU: without one the server is up seconds earlier.
-    device = _device_memory() if any(_DEVICES.glob("nvidia[0-9]*")) else None
+    device = _device_memory() if has_gpu() else None
     return limit if device is None else min(limit, max(_LEAST, int(_SHARE * device)))
+
+
+def has_gpu() -> bool:
+    """Whether this container has been given a GPU, told without torch."""
+    return any(_DEVICES.glob("nvidia[0-9]*"))
 
 
 def available_memory(limits: Sequence[Path] = _LIMITS) -> int:

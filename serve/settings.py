@@ -19,6 +19,9 @@ from serve.playground import is_on as has_playground
 
 MEBIBYTE = 1 << 20
 
+# How many processes serve; the command ``serve`` sets it if nobody has.
+WORKERS = "SAGEMAKER_MODEL_SERVER_WORKERS"
+
 # Where prometheus_client finds, when it is imported, the folder in which several processes share their numbers: each
 # writes its own into files, and whichever is asked adds all up.
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -119,7 +122,7 @@ class Settings:
         batch = read.flag("SAGEMAKER_BATCH")
         multi_model = read.flag("SAGEMAKER_MULTI_MODEL")
         body_mb = read.integer("SAGEMAKER_MAX_PAYLOAD_IN_MB", 0, 0, 1000)  # 0, as a job may say, is the default
-        workers = read.integer("SAGEMAKER_MODEL_SERVER_WORKERS", default.workers, 1, 256)
+        workers = read.integer(WORKERS, default.workers, 1, 256)
         server_timeout = read.integer("SAGEMAKER_MODEL_SERVER_TIMEOUT", default.server_timeout, 1, 86_400)
         folder = read.text(METRICS_FOLDER, "")
         deadline = 0.0 if batch else max(1.0, server_timeout - _ANSWER_SECONDS)
@@ -156,7 +159,7 @@ class Settings:
         )
         if multi_model and workers > 1:
             read.problems.append(
-                f"SAGEMAKER_MODEL_SERVER_WORKERS is {workers}; with SAGEMAKER_MULTI_MODEL=true it must be 1, or be "
+                f"{WORKERS} is {workers}; with SAGEMAKER_MULTI_MODEL=true it must be 1, or be "
                 "left out: every process would need every model"
             )
         if read.problems:

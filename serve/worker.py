@@ -1,8 +1,8 @@
 """The server process: what gunicorn's threaded worker does not do by itself.
 
-It loads the model in the background while ``/ping`` already answers, ends the server if that fails, cuts clients that
-are too slow, is replaced when a decoder hangs, and drains on SIGTERM. For a multi-model endpoint it begins without any
-model, and so does a process that replaces it.
+It loads the model in the background while ``/ping`` already answers, ends the server if that fails, gives threads to
+requests that have arrived, cuts clients that are too slow, is replaced when a decoder hangs, and drains on SIGTERM. For
+a multi-model endpoint it begins without any model, and so does a process that replaces it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from serve.app import serving_of
 from serve.arrivals import Arrivals
 from serve.decoder import Model, Translator
 from serve.invocation import BODY_READ
+from serve.metrics import Metrics
 from serve.models import ModelPool
 from serve.service import TranslationService
 from serve.settings import MEBIBYTE, Settings
@@ -125,6 +126,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     wsgi: Any
     age: int
     _arrivals: Arrivals
+    _metrics: Metrics
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)  # in the master, before the fork
@@ -133,11 +135,13 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._deadlines = SocketDeadlines()
         self._service: TranslationService | ModelPool | None = None
         self._is_doomed = False
+        self._leaves_to_others = False
 
     def load_wsgi(self) -> None:
         """Creates the application and starts to load the model, if there is one to begin with."""
         super().load_wsgi()
-        self._service = serving_of(self.wsgi).service
+        serving = serving_of(self.wsgi)
+        self._service, self._metrics = serving.service, serving.metrics
         self.wsgi = self._with_deadlines(self.wsgi)
         self._service.start(on_ready=self._announce, on_load_failure=self._give_up)
 
@@ -223,7 +227,17 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._deadlines.cut_expired()
         if self._service is not None:
             self._check_decoder(self._service)
+            self._leaves_to_others = not self._service.is_ready and self._metrics.models_ready() > 0
+            if self._leaves_to_others:
+                self.set_accept_enabled(False)
         super().notify()
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Takes new connections or not; gunicorn asks again every second.
+
+        A process whose model is not loaded leaves them to those that have one. If there is none, it says so to clients.
+        """
+        super().set_accept_enabled(enabled and not self._leaves_to_others)
 
     def _check_decoder(self, service: TranslationService | ModelPool) -> None:
         was_doomed, self._is_doomed = self._is_doomed, service.has_failed()

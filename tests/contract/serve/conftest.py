@@ -35,6 +35,7 @@ class Server:
             "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}",
             "S2S_BIND_ADDRESS": "127.0.0.1",
             "SAGEMAKER_BIND_TO_PORT": str(self.port),
+            "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
         }
         with log.open("wb") as output:
             self.process = subprocess.Popen(

@@ -1,5 +1,6 @@
 """Clients that are slow, many, greedy or gone."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -229,11 +230,10 @@ def test_a_client_that_does_not_read_is_cut(server):
         connection.sendall(head(JSON, f"Content-Length: {len(body)}") + body)
         time.sleep(6)
         received = 0
-        with pytest.raises(OSError):  # noqa: PT011  reset, or the end before the last byte
+        with contextlib.suppress(ConnectionError):
             while block := connection.recv(65_536):
                 received += len(block)
-            assert received < 10_000_000
-            raise ConnectionError
+        assert received < 10_000_000
     assert server.ping() == 200
 
 

@@ -137,6 +137,20 @@ def test_two_server_processes_each_have_a_model(start_server, tmp_path):
     assert server.translate("a b").json() == {"predictions": [{"target": "b a"}]}
 
 
+def test_a_process_without_a_model_leaves_requests_to_one_that_has_it(start_server):
+    """So that /ping does not say once this and once that."""
+    server = start_server(SAGEMAKER_MODEL_SERVER_WORKERS="2", STUB_LOAD_SECONDS="3", STUB_TORCH="yes")
+    server.wait_for_ping(200)
+    time.sleep(2)  # until the other has its model, too
+    [killed, _] = server.workers()
+    os.kill(killed, signal.SIGKILL)
+    time.sleep(1.5)  # until its successor has begun to load
+    for _ in range(100):
+        assert server.ping() == 200
+        assert server.translate("a").status_code == 200
+    assert server.workers() != [killed]
+
+
 @pytest.mark.parametrize("illness", ["hang", "break"])
 def test_a_server_process_whose_decoder_is_lost_is_replaced(start_server, illness):
     server = start_server(S2S_HANG_TIMEOUT_SECONDS="1", S2S_DEADLINE_SECONDS="0.5")

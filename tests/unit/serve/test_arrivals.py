@@ -152,7 +152,7 @@ def test_the_next_request_of_a_connection_may_have_come_with_the_last_one(bench)
 
 
 def test_a_silent_connection_is_closed(bench):
-    connection, client = bench.connect()
+    connection, _ = bench.connect()
     bench.arrivals.begin(connection)
     bench.now += 74.9
     bench.arrivals.cut_expired()

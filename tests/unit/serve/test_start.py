@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from container import serve, threads
+from container import processes, serve, threads
 
 
 @pytest.fixture
@@ -21,6 +21,7 @@ def executed(monkeypatch, tmp_path):
     monkeypatch.setattr(serve, "memory_disk", lambda: str(tmp_path))
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "SAGEMAKER_MODEL_SERVER_WORKERS", "PROMETHEUS_MULTIPROC_DIR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
     return calls
 
 
@@ -45,6 +46,16 @@ def test_the_cores_are_shared_among_the_server_processes(executed, monkeypatch):
     [(_, _, environment)] = executed
     assert environment["OMP_NUM_THREADS"] == "2"
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_there_are_as_many_processes_as_cores_if_nobody_says(executed, monkeypatch):
+    monkeypatch.setattr(threads, "available_cores", lambda: 3)
+    monkeypatch.setattr(processes, "available_cores", lambda: 3)
+    run()
+    monkeypatch.setenv("SAGEMAKER_MULTI_MODEL", "true")
+    run()
+    numbers = [(_[2]["SAGEMAKER_MODEL_SERVER_WORKERS"], _[2]["OMP_NUM_THREADS"]) for _ in executed]
+    assert numbers == [("3", "1"), ("1", "3")]
 
 
 def test_settings_of_threads_that_are_there_stay(executed, monkeypatch):
@@ -79,6 +90,7 @@ def test_several_processes_share_their_metrics_in_a_fresh_folder(executed, monke
 
 
 def test_one_process_shares_its_metrics_with_nobody(executed, monkeypatch, tmp_path):
+    monkeypatch.setenv("SAGEMAKER_MODEL_SERVER_WORKERS", "1")
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     run()
     [(_, _, environment)] = executed
