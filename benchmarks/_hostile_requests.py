@@ -58,17 +58,20 @@ class _Bytes:
 
 @dataclass(frozen=True, slots=True)
 class _HangUp:
-    """A client that sends something and is gone, with or without a last word."""
+    """A client that sends something and is gone, with or without a last word, after it has read a part or nothing."""
 
     name: str
     data: bytes
     is_reset: bool
     pause: float = 0.0
+    reads: int = 0
 
     def perform(self, client: Client) -> Verdict:
         with client.connect() as connection:
             connection.sendall(self.data)
             time.sleep(self.pause)
+            if self.reads:
+                connection.recv(self.reads)
             if self.is_reset:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         return Verdict(NO_ANSWER)
@@ -219,10 +222,12 @@ def _broken_http() -> list[Exchange]:
 
 def _hang_ups(good: Sequence[GoodRequest]) -> list[Exchange]:
     found: list[Exchange] = []
+    in_lines = [request for request in good if request.body.count(b"\n") > 1 and LINES in request.headers.values()]
     for is_reset in (False, True):
         how = "reset" if is_reset else "closed"
         found.append(_HangUp(f"{how} in the head", b"POST /invocations HTTP/1.1\r\nHo", is_reset))
         found.append(_HangUp(f"{how} in the body", _head(500) + b"[", is_reset))
         found += [_HangUp(f"{how} before the answer", request.raw(), is_reset) for request in good[:4]]
         found += [_HangUp(f"{how} during the search", request.raw(), is_reset, 0.01) for request in good[4:8]]
+        found += [_HangUp(f"{how} after a line", request.raw(), is_reset, reads=1) for request in in_lines[:4]]
     return found

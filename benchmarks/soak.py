@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,8 @@ _SAMPLES = 200
 _LIMIT = 250.0
 _LEAK = 1_000
 _MOST_KINDS_SHOWN = 20
+# In which searches end that nobody waits for.
+_REST_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,8 @@ class Soak:
             cpu = server.cpu_seconds(), time.process_time()
             _run_threads(plan.clients, lambda number: self._client(number, server, outcome))
             shares = [used / outcome.seconds for used in (server.cpu_seconds() - cpu[0], time.process_time() - cpu[1])]
+            for complaint in _complaints_at_rest(server, self._base / "log"):
+                outcome.add("at rest", Verdict(0, complaint))
             numbers = server.metrics()
         fill = numbers["s2s_step_sentences_sum"] / max(1, numbers["s2s_step_sentences_count"])
         show(f"CPU: server {shares[0]:.0%} of a core, clients {shares[1]:.0%}; {fill:.1f} sentences searched together")
@@ -165,6 +169,25 @@ class Soak:
         if luck < self._plan.hostile + _ROUTINE_SHARE:
             return draw.choice(_ROUTINE)
         return draw.choice(self._good)
+
+
+def _complaints_at_rest(server: Server, log: Path) -> Iterator[str]:
+    """What is wrong with a server to which nobody speaks any more."""
+    patience = time.monotonic() + _REST_SECONDS
+    while any(busy := _busy(server.metrics())) and time.monotonic() < patience:
+        time.sleep(0.1)
+    if any(busy):
+        yield f"requests in flight, waiting requests and waiting tokens are {busy}"
+    text = log.read_text(errors="replace")
+    for trouble in ("Traceback", "internal error"):
+        if trouble in text:
+            start = text.index(trouble)
+            yield f"the log has {text[start : start + 1000]!r}"
+
+
+def _busy(numbers: Mapping[str, float]) -> tuple[float, float, float]:
+    in_flight = numbers["s2s_requests_in_flight"] - 1  # the question itself
+    return in_flight, numbers["s2s_waiting_requests"], numbers["s2s_waiting_source_tokens"]
 
 
 @dataclass(frozen=True, slots=True)
