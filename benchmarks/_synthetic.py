@@ -45,5 +45,5 @@ def write_channels(folder: Path, pairs: int) -> Channels:
     return Channels(
         train=RecordChannel("train", (file,)),
         validation=RecordChannel("validation", (file,)),
-        vocab=VocabularyFiles(folder / "vocab.src.json", folder / "vocab.trg.json"),
+        vocab=VocabularyFiles.of(folder),
     )

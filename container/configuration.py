@@ -66,8 +66,8 @@ def read_configuration(paths: Paths, announce: bool = True) -> Configuration:
     resources = attempt(lambda: read_resources(paths.resource_config))
     channels = attempt(lambda: read_channels(paths.input_data_config, paths.data))
     checkpoints = attempt(lambda: _checkpoint_folder(paths))
-    source = attempt(lambda: Vocabulary.load(channels.vocab.source)) if channels else None
-    target = attempt(lambda: Vocabulary.load(channels.vocab.target)) if channels else None
+    source = attempt(channels.vocab.load_source) if channels else None
+    target = attempt(channels.vocab.load_target) if channels else None
     if raw is not None and target is not None:
         values, size = valid_part(raw), len(target)
         attempt(lambda: check_beam(values, size))

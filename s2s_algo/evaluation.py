@@ -58,7 +58,7 @@ class Evaluation:
 
 
 def read_parallel(source: Path, target: Path) -> tuple[list[str], list[str]]:
-    """The sentences of both texts, tokens joined by single blanks.
+    """The sentences of both texts.
 
     Raises:
         ClientError: The texts cannot be read, have no lines, or not as many.
@@ -73,7 +73,7 @@ def read_parallel(source: Path, target: Path) -> tuple[list[str], list[str]]:
             "line n of the other"
         )
     sources, targets = zip(*pairs, strict=True)
-    return [" ".join(line.split()) for line in sources], [" ".join(line.split()) for line in targets]
+    return [line.strip() for line in sources], [line.strip() for line in targets]
 
 
 def evaluate(
@@ -87,7 +87,7 @@ def evaluate(
 
     Args:
         folder: Of the model.
-        sources: Tokens joined by blanks.
+        sources: As the model takes them: text, or tokens between white space.
         references: One per source.
         precisions: Of products with the weights; the others are compared with the first.
         beam_size: Hypotheses kept per sentence; by default the model's own.
@@ -103,9 +103,12 @@ def evaluate(
             options = replace(options, beam_size=beam_size)
         translations, seconds = _translate(translator, sources, options)
         first = first or translations
+        plain_text = translator.target_vocabulary.segmentation.is_plain_text
+        if not plain_text:
+            references = [" ".join(reference.split()) for reference in references]
         yield Evaluation(
             precision,
-            tuple(_scores(translations, references)),
+            tuple(_scores(translations, references, plain_text)),
             _equal_share(translations, references),
             _equal_share(translations, first),
             len(sources) / seconds,
@@ -127,8 +130,8 @@ class _Chrf(CHRF):
         return float(super()._compute_f_score(statistics))  # there a float32, but for those samples
 
 
-def _scores(translations: Sequence[str], references: Sequence[str]) -> Iterator[Score]:
-    for metric in (bleu_metric(), _Chrf(), TER()):
+def _scores(translations: Sequence[str], references: Sequence[str], plain_text: bool) -> Iterator[Score]:
+    for metric in (bleu_metric(plain_text), _Chrf(), TER()):
         result = metric.corpus_score(list(translations), [list(references)], n_bootstrap=_SAMPLES)
         yield Score(result.name, float(result.score), float(result._ci), str(metric.get_signature()))
 

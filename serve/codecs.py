@@ -259,6 +259,8 @@ def _answer(translations: Sequence[Translation], options: InstanceOptions) -> di
 
 def _one(translation: Translation, options: InstanceOptions) -> dict[str, Any]:
     answer: dict[str, Any] = {"target": translation.text}
+    if options.tokens:
+        answer["source_tokens"], answer["target_tokens"] = translation.source_tokens, translation.tokens
     if options.scores:
         # JSON has no infinity, which is the score of a translation without a single token under one of the rules.
         answer["score"] = translation.score if math.isfinite(translation.score) else None

@@ -9,6 +9,7 @@ import math
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import chain
 
 from flask import Response, g, request
@@ -118,10 +119,13 @@ def _search(instance: Instance, translator: Translator) -> Request:
 
 
 def _finished(instance: Instance, translations: Sequence[Translation], translator: Translator) -> Sequence[Translation]:
-    if not instance.options.replace_unknown:
+    if not (instance.options.replace_unknown or instance.options.tokens):
         return translations
-    source = source_tokens(instance, translator.source_vocabulary)
-    return [replace_unknown(translation, source, translator.target_vocabulary.unk_id) for translation in translations]
+    source = tuple(source_tokens(instance, translator.source_vocabulary))
+    if instance.options.replace_unknown:
+        unknown = translator.target_vocabulary.unk_id
+        translations = [replace_unknown(translation, source, unknown) for translation in translations]
+    return [replace(translation, source_tokens=source) for translation in translations]
 
 
 def receive(settings: Settings) -> bytes:

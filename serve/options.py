@@ -26,6 +26,7 @@ class InstanceOptions:
 
     Attributes:
         attention_matrix: The answer carries the attention matrix.
+        tokens: It carries the tokens of the source and of the translation, of which the matrix tells.
         scores: It carries the score.
         replace_unknown: Each ``<unk>`` of a text becomes the source token that it attends to most.
         n_best: It carries a list of so many translations.
@@ -36,6 +37,7 @@ class InstanceOptions:
     """
 
     attention_matrix: bool = False
+    tokens: bool = False
     scores: bool = False
     replace_unknown: bool = False
     n_best: int | None = None
@@ -109,6 +111,7 @@ def _shown(value: object) -> str:
 # One row per option: its name, a field of InstanceOptions, and how its value is read.
 _PARSERS: Mapping[str, Callable[[object], bool | int | float]] = {
     "attention_matrix": boolean,
+    "tokens": boolean,
     "scores": boolean,
     "replace_unknown": boolean,
     "n_best": _integer,

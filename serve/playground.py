@@ -133,7 +133,7 @@ def _model(translator: Translator) -> Model:
 def _example(vocabulary: Vocabulary) -> str:
     """Returns a few frequent words; vocabularies begin with what was most frequent in the data."""
     words = (token for token in vocabulary.tokens if token not in SPECIAL_TOKENS and _is_word(token))
-    return " ".join(itertools.islice(words, _EXAMPLE_TOKENS))
+    return vocabulary.segmentation.join(list(itertools.islice(words, _EXAMPLE_TOKENS)))
 
 
 def _is_word(token: str) -> bool:

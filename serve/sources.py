@@ -28,7 +28,7 @@ def source_ids(instance: Instance, vocabulary: Vocabulary) -> Sequence[int]:
 
 
 def source_tokens(instance: Instance, vocabulary: Vocabulary) -> Sequence[str]:
-    """Returns the tokens of an instance as they were sent; those of ids by the vocabulary."""
+    """Returns the tokens of an instance, unknown ones as they were sent; those of ids by the vocabulary."""
     if isinstance(instance.source, str):
-        return instance.source.split()
+        return vocabulary.segmentation.split(instance.source)
     return vocabulary.decode(instance.source)

@@ -7,6 +7,8 @@ config.json            format version, shape of the model, limits, search defaul
 model.safetensors      the weights
 vocab.src.json         source token → id
 vocab.trg.json         target token → id
+spm.src.model          how source text is cut into tokens; missing if at white space
+spm.trg.model          the same of the target, whose tokens it makes text again
 metrics.json           one object per checkpoint of the training job
 =====================  ====================================================================
 """
@@ -24,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from s2s_algo.checkpoints.atomic import TEMPORARY_SUFFIX, writing
 from s2s_algo.checkpoints.tensors import fill, load_tensors, save_tensors
+from s2s_algo.data.segmentation import Subwords
 from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.errors import ClientError
 from s2s_algo.model.config import ModelConfig
@@ -36,6 +39,8 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 SOURCE_VOCABULARY_FILE = "vocab.src.json"
 TARGET_VOCABULARY_FILE = "vocab.trg.json"
+SOURCE_SUBWORDS_FILE = "spm.src.model"
+TARGET_SUBWORDS_FILE = "spm.trg.model"
 METRICS_FILE = "metrics.json"
 
 # Without which an artifact cannot be loaded.
@@ -95,8 +100,14 @@ def save_artifact(artifact: Artifact, folder: Path) -> None:
         SOURCE_VOCABULARY_FILE: artifact.source_vocabulary.save,
         TARGET_VOCABULARY_FILE: artifact.target_vocabulary.save,
         METRICS_FILE: lambda path: path.write_text(json.dumps(list(artifact.metrics), indent=1), encoding="utf-8"),
-        CONFIG_FILE: lambda path: path.write_text(config.model_dump_json(indent=2), encoding="utf-8"),
     }
+    for name, vocabulary in (
+        (SOURCE_SUBWORDS_FILE, artifact.source_vocabulary),
+        (TARGET_SUBWORDS_FILE, artifact.target_vocabulary),
+    ):
+        if isinstance(vocabulary.segmentation, Subwords):
+            writers[name] = vocabulary.segmentation.save
+    writers[CONFIG_FILE] = lambda path: path.write_text(config.model_dump_json(indent=2), encoding="utf-8")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         # All under temporary names first: a full disk leaves no artifact rather than half of one.
@@ -118,8 +129,8 @@ def load_artifact(folder: Path) -> Artifact:
         ClientError: The folder holds no artifact, a newer one, or a damaged one.
     """
     config = _read_config(folder / CONFIG_FILE)
-    source_vocabulary = Vocabulary.load(folder / SOURCE_VOCABULARY_FILE)
-    target_vocabulary = Vocabulary.load(folder / TARGET_VOCABULARY_FILE)
+    source_vocabulary = Vocabulary.load(folder / SOURCE_VOCABULARY_FILE, folder / SOURCE_SUBWORDS_FILE)
+    target_vocabulary = Vocabulary.load(folder / TARGET_VOCABULARY_FILE, folder / TARGET_SUBWORDS_FILE)
     for vocabulary, embedding, name in (
         (source_vocabulary, config.model.source_embedding, SOURCE_VOCABULARY_FILE),
         (target_vocabulary, config.model.target_embedding, TARGET_VOCABULARY_FILE),

@@ -11,12 +11,14 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.errors import ClientError
 from s2s_algo.json_file import read_json_object
 
 SOURCE_VOCABULARY, TARGET_VOCABULARY = "vocab.src.json", "vocab.trg.json"
+SOURCE_SUBWORDS, TARGET_SUBWORDS = "spm.src.model", "spm.trg.model"
 
 _TRAIN, _VALIDATION, _VOCAB, _MODEL = "train", "validation", "vocab", "model"
 _NAMES = (_TRAIN, _VALIDATION, _VOCAB, _MODEL)
@@ -54,10 +56,31 @@ class RecordChannel:
 
 @dataclass(frozen=True, slots=True)
 class VocabularyFiles:
-    """The two files of the ``vocab`` channel."""
+    """The files of the ``vocab`` channel.
+
+    Attributes:
+        source, target: The vocabularies.
+        source_subwords, target_subwords: The SentencePiece models of text, where a file of this name exists.
+    """
 
     source: Path
     target: Path
+    source_subwords: Path | None = None
+    target_subwords: Path | None = None
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """The files of a folder."""
+        names = (SOURCE_VOCABULARY, TARGET_VOCABULARY, SOURCE_SUBWORDS, TARGET_SUBWORDS)
+        return cls(*(folder / name for name in names))
+
+    def load_source(self) -> Vocabulary:
+        """Reads the source's; raises as `Vocabulary.load` does."""
+        return Vocabulary.load(self.source, self.source_subwords)
+
+    def load_target(self) -> Vocabulary:
+        """Reads the target's; raises as `Vocabulary.load` does."""
+        return Vocabulary.load(self.target, self.target_subwords)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +164,7 @@ def _vocabulary_files(settings: dict[str, Any], data_dir: Path, problems: list[s
             f"the {_VOCAB} channel must hold {SOURCE_VOCABULARY} and {TARGET_VOCABULARY}"
         )
     problems.extend(found)
-    return None if found else VocabularyFiles(folder / SOURCE_VOCABULARY, folder / TARGET_VOCABULARY)
+    return None if found else VocabularyFiles.of(folder)
 
 
 def _model_folder(settings: dict[str, Any] | None, data_dir: Path, problems: list[str]) -> Path | None:

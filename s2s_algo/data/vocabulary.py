@@ -8,16 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from s2s_algo.data.segmentation import WHITESPACE, Segmentation, Subwords
 from s2s_algo.errors import ClientError, PlatformError
 from s2s_algo.json_file import read_json_object
 
 PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<s>", "</s>"
 SPECIAL_TOKENS = (PAD, UNK, BOS, EOS)  # in the order of their ids in a new vocabulary
 PAD_ID = 0
+
+# Share of the pieces of a model that its vocabulary holds at least; rare ones may have been left out.
+_LEAST_KNOWN = 0.5
 
 _MOST_SHOWN = 40  # characters of a token or of a wrong id that an error message shows
 
@@ -31,6 +35,7 @@ class Vocabulary:
         unk_id: Id of ``<unk>``, which stands for every unknown token.
         bos_id: Id of ``<s>``, the first input of a decoder.
         eos_id: Id of ``</s>``, the last token a decoder must produce.
+        segmentation: How text becomes tokens and tokens text.
     """
 
     tokens: tuple[str, ...]
@@ -38,6 +43,7 @@ class Vocabulary:
     bos_id: int
     eos_id: int
     _ids: dict[str, int] = field(repr=False, compare=False)
+    segmentation: Segmentation = WHITESPACE
 
     @classmethod
     def from_tokens(cls, tokens: Iterable[str]) -> Self:
@@ -63,8 +69,18 @@ class Vocabulary:
         return cls(tokens, unk_id, ids[BOS], ids[EOS], ids | {PAD: unk_id})
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def of_pieces(cls, subwords: Subwords) -> Self:
+        """Builds a vocabulary of the special symbols and all pieces of a model."""
+        pieces = (piece for piece in subwords.pieces if piece not in SPECIAL_TOKENS)
+        return replace(cls.from_tokens((*SPECIAL_TOKENS, *pieces)), segmentation=subwords)
+
+    @classmethod
+    def load(cls, path: Path, subwords: Path | None = None) -> Self:
         """Reads a JSON object of token to id.
+
+        Args:
+            path: Of the file.
+            subwords: The SentencePiece model of text on this side; without such a file, tokens stand between blanks.
 
         Raises:
             ClientError: The file breaks a rule of the format; names the file and the rule.
@@ -74,9 +90,21 @@ class Vocabulary:
         if entries is None:
             raise ClientError("the file does not exist; it holds one JSON object of token to id", where=str(path))
         try:
-            return cls.from_tokens(_tokens_by_id(entries))
+            vocabulary = cls.from_tokens(_tokens_by_id(entries))
         except ClientError as error:
             raise error.at(str(path)) from error.__cause__
+        if subwords is None or not subwords.exists():
+            return vocabulary
+        segmentation = Subwords.load(subwords)
+        pieces = segmentation.pieces
+        known = sum(piece in vocabulary._ids for piece in pieces)
+        if known < _LEAST_KNOWN * len(pieces):
+            raise ClientError(
+                f"of its {len(pieces)} pieces {known} are in {path.name}; a vocabulary holds the pieces of the model "
+                "that lies beside it, so keep the files of one preparation together",
+                where=str(subwords),
+            )
+        return replace(vocabulary, segmentation=segmentation)
 
     def save(self, path: Path) -> None:
         """Writes the vocabulary as `load` reads it: UTF-8, not escaped, indented by four.
@@ -91,8 +119,8 @@ class Vocabulary:
             raise PlatformError(f"cannot write {path}: {error.strerror}") from error
 
     def encode(self, text: str) -> list[int]:
-        """Returns the ids of the tokens that `str.split` finds; see `encode_tokens`."""
-        return self.encode_tokens(text.split())
+        """Returns the ids of the tokens of a text; see `encode_tokens`."""
+        return self.encode_tokens(self.segmentation.split(text))
 
     def encode_tokens(self, tokens: Iterable[str]) -> list[int]:
         """Returns one id per token.
@@ -115,8 +143,12 @@ class Vocabulary:
         return tokens
 
     def digest(self) -> str:
-        """SHA-256 of all tokens in their order."""
-        return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
+        """SHA-256 of all tokens in their order, and of the sub-words if there are any."""
+        return hashlib.sha256(json.dumps(self.tokens).encode() + self.segmentation.digest.encode()).hexdigest()
+
+    def text(self, ids: Iterable[int]) -> str:
+        """Returns the sentence of ids; raises as `decode` does."""
+        return self.segmentation.join(self.decode(ids))
 
     def __len__(self) -> int:
         return len(self.tokens)

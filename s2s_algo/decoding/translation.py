@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from s2s_algo.data.segmentation import WHITESPACE, Segmentation
+
 
 @dataclass(frozen=True, slots=True)
 class Translation:
@@ -19,17 +21,21 @@ class Translation:
         score: Length-normalised negative log-probability, lower is better; 0 for an empty source.
         attention: float32 [len(tokens), source tokens]; row t holds the attention weights with which token t was made;
             float32 [len(tokens), 0] if they were not asked for.
+        segmentation: How the tokens become text.
+        source_tokens: What was translated, where a caller has put it.
     """
 
     token_ids: tuple[int, ...]
     tokens: tuple[str, ...]
     score: float
     attention: NDArray[np.float32]
+    segmentation: Segmentation = WHITESPACE
+    source_tokens: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """The tokens joined by single blanks."""
-        return " ".join(self.tokens)
+        """The sentence."""
+        return self.segmentation.join(self.tokens)
 
 
 def replace_unknown(translation: Translation, source: Sequence[str], unknown: int) -> Translation:

@@ -154,7 +154,7 @@ class Translator:
     ) -> list[Translation]:
         """The translations of a source, best first, from the hypotheses of its pieces."""
         if not found:
-            return [Translation((), (), 0.0, np.zeros((0, 0), dtype=np.float32))]
+            return [Translation((), (), 0.0, np.zeros((0, 0), dtype=np.float32), self.target_vocabulary.segmentation)]
         if len(found) == 1:
             return [self._translation([hypothesis], source, hypothesis.score, options) for hypothesis in found[0]]
         best = [hypotheses[0] for hypotheses in found]
@@ -182,5 +182,5 @@ class Translator:
             width = max(0, min(len(read), attention.shape[1] - column))
             attention[row : row + len(block), column : column + width] = block[:, :width]
             row, column = row + len(block), column + len(read)
-        ids = tuple(token_ids.tolist())
-        return Translation(ids, tuple(self.target_vocabulary.decode(ids)), score, attention)
+        ids, vocabulary = tuple(token_ids.tolist()), self.target_vocabulary
+        return Translation(ids, tuple(vocabulary.decode(ids)), score, attention, vocabulary.segmentation)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from sacrebleu.metrics.chrf import CHRF
 
 from s2s_algo.bleu import corpus_bleu
 from s2s_algo.data.corpus import Corpus
@@ -50,7 +51,7 @@ class BleuSample:
 
     Attributes:
         sources: Source ids.
-        references: Target tokens joined by blanks.
+        references: Their right translations, as text.
         translator: Over the model in training.
     """
 
@@ -68,7 +69,7 @@ class BleuSample:
         self.translator.translate(self.sources[-_BLEU_SLICE:], replace(self._options, max_output_length=2))
 
     def score(self, workers: Workers, watch: Watch) -> float:
-        """Corpus BLEU, 0 to 1, of the model as it is now; logs sacreBLEU's signature.
+        """Corpus BLEU, 0 to 1, of the model as it is now; logs sacreBLEU's signature, and chrF where text is plain.
 
         Each worker translates its part of every slice.
         """
@@ -79,8 +80,13 @@ class BleuSample:
             own = workers.share(self.sources[start : start + _BLEU_SLICE * workers.size])
             found = [translation.text for translation in self.translator.translate(own, self._options)]
             hypotheses += [text for texts in workers.gather(found) for text in texts]
-        result = corpus_bleu(hypotheses, self.references)
+        plain_text = self.translator.target_vocabulary.segmentation.is_plain_text
+        result = corpus_bleu(hypotheses, self.references, plain_text)
         logger.info("BLEU on %d sentences, scale 0 to 1, signature %s", len(self.sources), result.signature)
+        if plain_text:
+            chrf = CHRF()
+            score = chrf.corpus_score(hypotheses, [list(self.references)]).score
+            logger.info("chrF on the same, scale 0 to 100: %.2f, signature %s", score, chrf.get_signature())
         return result.score
 
 
@@ -104,6 +110,6 @@ def draw_sample(corpus: Corpus, size: int | None, seed: int, translator: Transla
     vocabulary = translator.target_vocabulary
     return BleuSample(
         sources=[corpus.source[pair].tolist() for pair in pairs],
-        references=[" ".join(vocabulary.decode(corpus.target[pair].tolist())) for pair in pairs],
+        references=[vocabulary.text(corpus.target[pair].tolist()) for pair in pairs],
         translator=translator,
     )

@@ -25,18 +25,13 @@ class Shown:
 
     Attributes:
         source: Its tokens.
-        reference: Those of the right translation.
-        translation: The model's.
+        translation: The model's, with attention.
+        texts: The sentence, its right translation and the model's.
     """
 
     source: Sequence[str]
-    reference: Sequence[str]
     translation: Translation
-
-    @property
-    def texts(self) -> Example:
-        """The same without attention."""
-        return Example(" ".join(self.source), " ".join(self.reference), self.translation.text)
+    texts: Example
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +55,11 @@ class Examples:
         translations = self.translator.translate(self.sources, options)
         read, write = self.translator.source_vocabulary, self.translator.target_vocabulary
         return [
-            Shown(read.decode(source), write.decode(reference), translation)
+            Shown(
+                read.decode(source),
+                translation,
+                Example(read.text(source), write.text(reference), translation.text),
+            )
             for source, reference, translation in zip(self.sources, self.references, translations, strict=True)
         ]
 

@@ -52,7 +52,12 @@ def test_the_three_channels_are_found(job):
     assert read(job) == Channels(
         RecordChannel("train", (data / "train/train.rec",), "FullyReplicated"),
         RecordChannel("validation", (data / "validation/val.rec",), "FullyReplicated"),
-        VocabularyFiles(data / "vocab/vocab.src.json", data / "vocab/vocab.trg.json"),
+        VocabularyFiles(
+            data / "vocab/vocab.src.json",
+            data / "vocab/vocab.trg.json",
+            data / "vocab/spm.src.model",
+            data / "vocab/spm.trg.model",
+        ),
     )
 
 

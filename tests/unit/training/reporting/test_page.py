@@ -88,7 +88,8 @@ def shown(source="source 0", tokens=("B",), attention=None):
     words = source.split()
     if attention is None:
         attention = np.full((len(tokens), len(words)), 1 / len(words), np.float32)
-    return Shown(words, ["reference", "0"], Translation(tuple(range(len(tokens))), tokens, 0.0, attention))
+    translation = Translation(tuple(range(len(tokens))), tokens, 0.0, attention)
+    return Shown(words, translation, Example(source, "reference 0", translation.text))
 
 
 def page(course=COURSE, latest=(), facts=FACTS, **more):
