@@ -382,3 +382,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in (head, ["-" * width for width in widths], *rows):
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths[:-1], strict=True)]
         click.echo("  ".join([*cells, row[-1].rjust(widths[-1])]))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from s2s_algo.checkpoints.artifact import CONFIG_FILE, FILES, Artifact, load_artifact
+from s2s_algo.checkpoints.artifact import CONFIG_FILE, FILES, OPTIONAL_FILES, Artifact, load_artifact
 from s2s_algo.errors import ClientError
 from s2s_algo.legacy.archive import open_archive
 from s2s_algo.legacy.importer import import_model, is_sockeye_folder
@@ -17,7 +17,7 @@ def load_model(folder: Path) -> Artifact:
     """Loads a model.
 
     Args:
-        folder: What a training job left in ``/opt/ml/model``; or what Sockeye 1 wrote, there or in a folder there; or
+        folder: What a training job left in ``/opt/ml/model`` or what Sockeye 1 wrote, there or in a folder there; or
             ``model.tar.gz`` with either, as the platform delivers a model to a training job.
 
     Raises:
@@ -26,17 +26,15 @@ def load_model(folder: Path) -> Artifact:
     """
     if (folder / CONFIG_FILE).exists():
         return load_artifact(folder)
-    if _holds_sockeye_model(folder):
+    children = [child for child in folder.iterdir() if child.is_dir()] if folder.is_dir() else []
+    if any(is_sockeye_folder(place) for place in (folder, *children)):
         return import_model(folder)
+    ours = [child for child in children if (child / CONFIG_FILE).exists()]
+    if len(ours) == 1:
+        return load_artifact(ours[0])
     if (folder / _ARCHIVE).is_file():
         return _load_archive(folder / _ARCHIVE)
     return load_artifact(folder)  # it says what is missing
-
-
-def _holds_sockeye_model(folder: Path) -> bool:
-    if not folder.is_dir():
-        return False
-    return any(is_sockeye_folder(place) for place in (folder, *folder.iterdir()) if place.is_dir())
 
 
 def _load_archive(path: Path) -> Artifact:
@@ -44,11 +42,14 @@ def _load_archive(path: Path) -> Artifact:
         folder = Path(temporary)
         try:
             with open_archive(path) as archive:
-                files = archive.files(PurePosixPath())
-                if CONFIG_FILE in files:
-                    wanted = [name for name in FILES if name in files]
-                    for name in sorted(wanted, key=lambda name: archive.position(files[name])):
-                        archive.write(files[name], folder / name)
+                # At the top, or in the only folder there that holds one.
+                places = {entry.parent for entry in archive.entries if entry.name == CONFIG_FILE}
+                ours = sorted(place for place in places if len(place.parts) <= 1)
+                is_one = len(ours) == 1 or (ours and not ours[0].parts)
+                files = archive.files(ours[0]) if is_one else {}
+                wanted = files.keys() & {*FILES, *OPTIONAL_FILES}
+                for name in sorted(wanted, key=lambda name: archive.position(files[name])):
+                    archive.write(files[name], folder / name)
         except ClientError as error:
             raise error.at(str(path)) from error.__cause__
-        return load_artifact(folder) if CONFIG_FILE in files else import_model(path)
+        return load_artifact(folder) if files else import_model(path)

@@ -30,8 +30,13 @@ class Admission:
         """Requests that have entered and not left."""
         return self._requests
 
-    def enter(self, tokens: int) -> None:
+    def enter(self, tokens: int) -> int:
         """Admits a request; one on its own is never too much, for it could never be admitted later.
+
+        On its own it counts as half of the limit at most, so that it leaves room for others.
+
+        Returns:
+            What it counts, for `leave`.
 
         Raises:
             OverloadedError: Too much is waiting already.
@@ -44,12 +49,14 @@ class Admission:
                     f"limits are {self._max_requests} and {self._max_tokens}; send it again in "
                     f"{RETRY_AFTER_SECONDS} seconds, or add instances to the endpoint"
                 )
-            self._add(1, tokens)
+            cost = tokens if requests else min(tokens, max(1, self._max_tokens // 2))
+            self._add(1, cost)
+            return cost
 
-    def leave(self, tokens: int) -> None:
-        """A request with so many tokens waits no longer."""
+    def leave(self, cost: int) -> None:
+        """A request that counts so much waits no longer."""
         with self._lock:
-            self._add(-1, -tokens)
+            self._add(-1, -cost)
 
     def _add(self, requests: int, tokens: int) -> None:
         self._requests += requests

@@ -11,6 +11,7 @@ from typing import Any
 
 from gunicorn.errors import HaltServer
 
+from serve.connections import most_connections
 from serve.metrics import forget_process, remove_folder
 from serve.settings import Settings, memory_disk
 
@@ -20,6 +21,7 @@ bind = _settings.socket_address
 workers = _settings.workers
 worker_class = "serve.worker.ServingWorker"
 threads = _settings.threads
+worker_connections = most_connections(_settings.threads)
 preload_app = False
 worker_tmp_dir = memory_disk()  # for the heartbeat file
 
@@ -38,12 +40,13 @@ control_socket_disable = True
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Ends the server, in the master, if a process ended because the model cannot be served."""
+    """Ends the server, in the master, if a process ended because the model cannot be served, and none serves it."""
     if _settings.metrics_folder is not None:
         forget_process(_settings.metrics_folder, worker.pid)
     code = worker.failure_code.get()
     is_stopping = not server.LISTENERS
-    if code and not is_stopping:
+    others_serve = any(other.failure_code.get() == 0 for other in server.WORKERS.values())
+    if code and not is_stopping and not others_serve:
         raise HaltServer("the model cannot be served", code)
 
 

@@ -29,6 +29,8 @@ from serve.sources import source_ids, source_tokens
 # Key of the WSGI environment under which the server process leaves a function to be called when the body is read. It
 # returns whether the client was cut off because it was too slow.
 BODY_READ = "s2s.body_read"
+# The same of a function to be called when the body is parsed: large requests take turns in it.
+BODY_PARSED = "s2s.body_parsed"
 
 
 def invoke(
@@ -100,11 +102,16 @@ def _translated_by(
     translator = service.translator
     requests = [_search(instance, translator) for instance in instances]
     g.instances, g.tokens = len(requests), sum(len(source) for source, _ in requests)
+    request.environ.get(BODY_PARSED, _nothing)()
     translate = service.translate_each if in_pieces else service.translate
     found = translate(requests, deadline, _hang_up_test(request.environ.get("gunicorn.socket")))
     for instance, translations in zip(instances, found, strict=True):
         g.target_tokens += len(translations[0].token_ids)
         yield _finished(instance, translations, translator)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _search(instance: Instance, translator: Translator) -> Request:

@@ -132,6 +132,11 @@ def _device_memory() -> int | None:
 def give_memory_back() -> None:
     """Returns to the system and to the device what nobody holds any more."""
     free_device_memory()
+    trim_memory()
+
+
+def trim_memory() -> None:
+    """Returns to the system what nobody holds any more, of the host alone."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc; other C libraries return memory by themselves
     if trim is not None:
         trim(0)

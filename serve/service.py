@@ -158,11 +158,13 @@ class TranslationService:
     @contextmanager
     def _submitted(self, job: Job) -> Iterator[Job]:
         """Puts a job into the queue if it may wait, and drops it in the end."""
-        cost = sum(max(1, len(source)) for source, _ in job.requests)  # an empty sentence is no work but takes a place
+        tokens = sum(
+            max(1, len(source)) for source, _ in job.requests
+        )  # an empty sentence is no work but takes a place
         with self._changed:
             if self._translator is None:
                 raise NotReadyError(_NOT_READY)
-            self._admission.enter(cost)
+            cost = self._admission.enter(tokens)
             if job.requests:
                 self._queue.append(job)
                 self._changed.notify()

@@ -7,11 +7,15 @@ a multi-model endpoint it begins without any model, and so does a process that r
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import mmap
 import os
+import select
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
@@ -20,10 +24,11 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from s2s_algo.errors import AlgorithmError, PlatformError, S2SError
 from serve.app import serving_of
-from serve.arrivals import Arrivals
+from serve.arrivals import Arrivals, is_ready
 from serve.decoder import Model, Translator
-from serve.invocation import BODY_READ
+from serve.invocation import BODY_PARSED, BODY_READ
 from serve.metrics import Metrics
+from serve.model_memory import trim_memory
 from serve.models import ModelPool
 from serve.service import TranslationService
 from serve.settings import MEBIBYTE, Settings
@@ -37,6 +42,10 @@ Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 _LAST_SECONDS = 2
 
 _LINGER_SECONDS = 2.0
+
+# Why a connection cannot be taken although it is there, and how long to wait then.
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_NO_ROOM_SECONDS = 0.1
 
 # What connections and requests that have not arrived are left when the server stops.
 _LAST_IDLE_SECONDS = 1.0
@@ -136,6 +145,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._service: TranslationService | ModelPool | None = None
         self._is_doomed = False
         self._leaves_to_others = False
+        self._lingering = threading.Semaphore(max(1, self._settings.threads // 8))
 
     def load_wsgi(self) -> None:
         """Creates the application and starts to load the model, if there is one to begin with."""
@@ -173,7 +183,8 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _with_deadlines(self, application: Application) -> Application:
         def watched(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             connection = environ["gunicorn.socket"]
-            environ[BODY_READ] = functools.partial(self._end_reading, connection)
+            environ[BODY_READ] = functools.partial(self._deadlines.end, connection)
+            environ[BODY_PARSED] = functools.partial(self._end_turn, connection)
             self._deadlines.begin(connection, READING, self._settings.read_timeout)  # of the body
             return self._written_in_time(application(environ, start_response), connection)
 
@@ -192,14 +203,43 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             if hasattr(answer, "close"):
                 answer.close()
 
-    def _end_reading(self, connection: socket.socket) -> bool:
-        """The request of a connection is read; returns whether its time was over."""
-        if self._arrivals.is_read_by_thread(connection):
-            self.method_queue.defer(self._arrivals.end_reading, connection)
-        return self._deadlines.end(connection)
+    def _end_turn(self, connection: socket.socket) -> None:
+        """The request of a connection is parsed, or never will be."""
+        if self._arrivals.has_turn(connection):
+            self.method_queue.defer(self._arrivals.end_turn, connection)
+
+    def accept(self, listener: socket.socket) -> None:
+        """Takes a new connection, if there is any."""
+        self._leaves_to_others = self._service is not None and self._has_no_model_but_others(self._service)
+        if self._leaves_to_others:
+            self.set_accept_enabled(False)
+            return
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            if not self._make_room():
+                time.sleep(_NO_ROOM_SECONDS)  # all connections are at work; the listener would be tried without end
+
+    def _has_no_model_but_others(self, service: TranslationService | ModelPool) -> bool:
+        return not service.is_ready and self._metrics.models_ready() > 0
+
+    def _make_room(self) -> bool:
+        """Closes a connection that nobody uses; returns whether there is one."""
+        if self._arrivals.close_one():
+            return True
+        if not self.keepalived_conns:
+            return False
+        conn = self.keepalived_conns.popleft()
+        self.poller.unregister(conn.sock)
+        self._drop(conn)
+        return True
 
     def enqueue_req(self, conn: Any) -> None:
         """Gets a request answered as soon as it has arrived."""
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
         self._arrivals.begin(conn)
 
     def _drop(self, conn: Any) -> None:
@@ -209,14 +249,35 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def handle(self, conn: Any) -> Any:
         """Reads a request and answers it, in one of the threads."""
         self._deadlines.begin(conn.sock, READING, self._settings.read_timeout)
+        is_large = self._arrivals.has_turn(conn.sock)
         try:
             keep = super().handle(conn)
         finally:
-            self._end_reading(conn.sock)
+            self._deadlines.end(conn.sock)
+            self._end_turn(conn.sock)
+        if is_large:
+            trim_memory()
         if not keep:
-            # Gunicorn would do so in the thread that accepts connections, and nobody could connect meanwhile.
-            linger(conn.sock, _LINGER_SECONDS)
+            self._linger(conn.sock)
         return keep
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answers a request."""
+        if self._service is not None and not self._service.is_ready:
+            req.force_close()  # the next request may meet a process that has a model
+        return super().handle_request(req, conn)
+
+    def _linger(self, connection: socket.socket) -> None:
+        """Waits for a client to close its side, unless too many are waited for.
+
+        Gunicorn would do so in the thread that accepts connections, and nobody could connect meanwhile.
+        """
+        may_wait = self._lingering.acquire(blocking=False)
+        try:
+            linger(connection, _LINGER_SECONDS if may_wait else 0.0)
+        finally:
+            if may_wait:
+                self._lingering.release()
 
     def murder_pending(self) -> None:
         """Gives up requests that take too long to arrive."""
@@ -227,17 +288,23 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._deadlines.cut_expired()
         if self._service is not None:
             self._check_decoder(self._service)
-            self._leaves_to_others = not self._service.is_ready and self._metrics.models_ready() > 0
-            if self._leaves_to_others:
-                self.set_accept_enabled(False)
+            self._leaves_to_others = self._has_no_model_but_others(self._service)
         super().notify()
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Takes new connections or not; gunicorn asks again every second.
 
         A process whose model is not loaded leaves them to those that have one. If there is none, it says so to clients.
+        A server that stops takes those that are waiting for it, and refuses others at once.
         """
+        if not self.alive and self._accepting:
+            for listener in self.sockets:
+                while is_ready(listener, select.POLLIN) and self.nr_conns < self.worker_connections:
+                    super().accept(listener)
         super().set_accept_enabled(enabled and not self._leaves_to_others)
+        if not self.alive:
+            for listener in self.sockets:
+                listener.close()
 
     def _check_decoder(self, service: TranslationService | ModelPool) -> None:
         was_doomed, self._is_doomed = self._is_doomed, service.has_failed()
@@ -269,7 +336,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             deadlines=self._deadlines,
             idle_seconds=self.cfg.keepalive,
             read_seconds=self._settings.read_timeout,
-            most_readers=max(1, self._settings.threads // 4),
+            most_at_work=max(1, self._settings.threads // 4),
         )
         super().run()
         if self._service is not None and not self._service.stop(timeout=1.0):

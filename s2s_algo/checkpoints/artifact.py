@@ -45,6 +45,8 @@ METRICS_FILE = "metrics.json"
 
 # Without which an artifact cannot be loaded.
 FILES = (CONFIG_FILE, WEIGHTS_FILE, SOURCE_VOCABULARY_FILE, TARGET_VOCABULARY_FILE)
+# Which belong to it if they are there.
+OPTIONAL_FILES = (SOURCE_SUBWORDS_FILE, TARGET_SUBWORDS_FILE)
 
 
 class _Config(BaseModel):

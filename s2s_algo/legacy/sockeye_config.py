@@ -322,11 +322,14 @@ def _decoder(values: Values, decoder: Values, version: Version) -> dict[str, Any
         "attention_config" if "attention_config" in decoder else "config_attention"
     )
     default = "zero" if decoder.flag("zero_state_init") else "last"
+    attention_type = attention.choice("type", get_args(AttentionType))
+    # Elsewhere the size means nothing.
+    needs_size = attention_type in ("mlp", "dot")
     return {
         **_recurrent(decoder, first_residual_layer=2),
         "attention": AttentionConfig(
-            type=attention.choice("type", get_args(AttentionType)),
-            num_hidden=attention.integer("num_hidden", 1, _LARGEST_SIZE),
+            type=attention_type,
+            num_hidden=attention.integer("num_hidden", 1, _LARGEST_SIZE, default=None if needs_size else 1),
         ),
         "attention_in_upper_layers": decoder.flag("attention_in_upper_layers") and version >= (1, 13, 0),
         "state_init": decoder.choice("state_init", get_args(StateInit), default),

@@ -12,6 +12,12 @@ import pytest
 import requests
 
 MEBIBYTE = 2**20
+FEW_FILES = """
+import resource
+from container.serve import run
+resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))
+run('stub_serving:application()')
+"""
 BODY = b'{"instances": [{"data": "a b"}]}'
 
 
@@ -185,7 +191,7 @@ def test_clients_that_do_not_close_their_side_do_not_block_others(server, reques
         b"",
         b"POST /invocations HT",
         head(JSON, "Content-Length: 1000") + b"{",
-        head(JSON, "Content-Length: 100000") + b"{",
+        head(JSON, "Content-Length: 2000000") + b"{",
         head(JSON, "Transfer-Encoding: chunked"),
     ],
     ids=["silent", "head", "body", "large body", "chunked body"],
@@ -201,6 +207,34 @@ def test_many_more_slow_clients_than_threads_do_not_block_others(patient_server,
         assert time.monotonic() - started < 2
     for connection in connections:
         connection.close()
+
+
+def test_many_clients_that_take_no_answers_do_not_block_others(patient_server):
+    """They send request after request, whose answers fill every buffer on the way."""
+    connections = [patient_server.connect() for _ in range(150)]
+    for connection in connections:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 300)
+    for _ in range(5):
+        time.sleep(1)
+        started = time.monotonic()
+        assert patient_server.ping() == 200
+        assert time.monotonic() - started < 8  # the answers take their time, but nobody waits for the clients
+    for connection in connections:
+        connection.close()
+
+
+def test_more_connections_than_there_may_be_do_not_keep_others_out(start_server):
+    server = start_server(start=FEW_FILES)
+    server.wait_for_ping(200)
+    connections = [server.connect() for _ in range(500)]
+    started = time.monotonic()
+    assert server.ping() == 200
+    assert server.translate("a").status_code == 200
+    assert time.monotonic() - started < 2
+    for connection in connections:
+        connection.close()
+    [_] = server.workers()
+    assert "Traceback" not in server.log()
 
 
 def large_answers_request(instances):

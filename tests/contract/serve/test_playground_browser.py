@@ -124,8 +124,9 @@ def answer_with(page, **answer):
     page.route("**/invocations", lambda route: route.fulfill(json={"predictions": [answer]}))
 
 
-def hypothesis(target, matrix, score=0.5):
-    return {"target": target, "score": score, "matrix": matrix}
+def hypothesis(target, matrix, score=0.5, source="a b c d"):
+    tokens = {"source_tokens": source.split()[: len(matrix[0])], "target_tokens": target.split()}
+    return {"target": target, "score": score, "matrix": matrix, **tokens}
 
 
 def texts(page, selector):
@@ -168,6 +169,7 @@ def test_the_options_of_the_model_are_shown_and_sent(page, site):
                 "data": "a",
                 "configuration": {
                     "attention_matrix": True,
+                    "tokens": True,
                     "scores": True,
                     "replace_unknown": False,
                     "beam_size": 3,
@@ -282,14 +284,17 @@ def test_the_columns_are_the_tokens_that_the_server_finds(page):
     assert texts(page, "svg text")[:5] == source.split() == ["a", "b\ufeffb", "c\u200bc", "d", "e"]
 
 
-def test_tokens_that_cannot_be_told_apart_are_numbered(page):
-    answer_with(page, **hypothesis("a token of its own", [[0.5, 0.5]]))
-    translate(page, "a b")
-    expect(page.locator("svg text")).to_have_text(["a", "b", "1"])
+def test_the_labels_are_the_tokens_that_the_server_tells(page):
+    """Those of sub-words are not what the text has between blanks."""
+    answer = hypothesis("\u2581to ken", [[0.5, 0.5], [0.1, 0.9]], source="\u2581wo rt")
+    answer_with(page, **{**answer, "target": "token"})
+    translate(page, "wort")
+    expect(page.locator("#translation")).to_have_text("token")
+    expect(page.locator("svg text")).to_have_text(["\u2581wo", "rt", "\u2581to", "ken"])
 
 
 def test_of_a_long_pair_the_beginning_is_drawn(page):
-    answer_with(page, **hypothesis(" ".join(["x"] * 90), [[0.0111] * 100] * 90))
+    answer_with(page, **hypothesis(" ".join(["x"] * 90), [[0.0111] * 100] * 90, source="a " * 100))
     translate(page, " ".join(["a"] * 100))
     expect(page.locator("#cut")).to_have_text("Of 90 \u00d7 100 tokens the first 80 \u00d7 80 are drawn.")
     expect(page.locator("svg .heat")).to_have_count(6400)

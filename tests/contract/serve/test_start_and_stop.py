@@ -86,6 +86,25 @@ def test_sigterm_lets_the_requests_under_way_finish(start_server):
     assert "Traceback" not in server.log()
 
 
+def test_new_connections_are_refused_at_once_while_the_others_are_answered(start_server):
+    server = start_server()
+    server.wait_for_ping(200)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(server.translate, "wait " * 20)
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        for _ in range(10):
+            started = time.monotonic()
+            with pytest.raises(requests.ConnectionError):
+                server.translate("a")
+            assert time.monotonic() - started < 1
+        assert not answer.done()
+        assert answer.result().status_code == 200
+    assert server.process.wait(timeout=30) == 0
+    assert "Traceback" not in server.log()
+
+
 def test_clients_that_have_not_sent_a_request_do_not_hold_up_the_end(start_server):
     server = start_server()
     server.wait_for_ping(200)
@@ -142,13 +161,15 @@ def test_a_process_without_a_model_leaves_requests_to_one_that_has_it(start_serv
     server = start_server(SAGEMAKER_MODEL_SERVER_WORKERS="2", STUB_LOAD_SECONDS="3", STUB_TORCH="yes")
     server.wait_for_ping(200)
     time.sleep(2)  # until the other has its model, too
-    [killed, _] = server.workers()
-    os.kill(killed, signal.SIGKILL)
-    time.sleep(1.5)  # until its successor has begun to load
-    for _ in range(100):
-        assert server.ping() == 200
-        assert server.translate("a").status_code == 200
-    assert server.workers() != [killed]
+    [killed, left] = server.workers()
+    for _ in range(2):
+        os.kill(killed, signal.SIGKILL)
+        time.sleep(1.5)  # until its successor has begun to load
+        for _ in range(50):
+            assert server.ping() == 200
+            assert server.translate("a").status_code == 200
+        [killed] = {*server.workers()} - {left}
+    assert len(server.workers()) == 2
 
 
 @pytest.mark.parametrize("illness", ["hang", "break"])

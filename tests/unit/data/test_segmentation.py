@@ -82,7 +82,8 @@ def test_what_is_no_model_is_refused(tmp_path, content):
     with pytest.raises(ClientError) as error:
         Subwords.load(tmp_path / "spm.src.model")
     assert str(error.value) == (
-        f"{tmp_path / 'spm.src.model'}: it is not a model of SentencePiece; copy it again, or train one with s2s prepare"
+        f"{tmp_path / 'spm.src.model'}: it is not a model of SentencePiece; "
+        "copy it again, or train one with s2s prepare"
     )
 
 
@@ -118,6 +119,6 @@ def test_a_model_of_another_vocabulary_is_refused(subwords, tmp_path):
     with pytest.raises(ClientError) as error:
         Vocabulary.load(tmp_path / "vocab.src.json", tmp_path / "spm.src.model")
     assert str(error.value) == (
-        f"{tmp_path / 'spm.src.model'}: of its {len(subwords.pieces)} pieces 2 are in vocab.src.json; a vocabulary holds "
-        "the pieces of the model that lies beside it, so keep the files of one preparation together"
+        f"{tmp_path / 'spm.src.model'}: of its {len(subwords.pieces)} pieces 2 are in vocab.src.json; "
+        "a vocabulary holds the pieces of the model that lies beside it, so keep the files of one preparation together"
     )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import os
 import tarfile
 from pathlib import Path
 
 import pytest
+import sentencepiece
 import torch
 
 from s2s_algo.checkpoints.artifact import load_artifact, save_artifact
+from s2s_algo.data.segmentation import WHITESPACE, Subwords
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.errors import ClientError
 from s2s_algo.legacy.importer import import_model
@@ -274,6 +278,54 @@ def test_load_model_takes_the_archive_that_the_platform_delivers(kind, folder, t
     assert [file.name for file in delivered.iterdir()] == ["model.tar.gz"]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_artifact_may_lie_a_folder_deeper_if_it_is_the_only_one(folder, tmp_path, packed):
+    artifact = import_model(folder)
+    delivered, content = tmp_path / "channel", tmp_path / "content"
+    for path in (delivered, content):
+        path.mkdir()
+
+    def deliver(name):
+        save_artifact(artifact, (content if packed else delivered) / name)
+        if packed:
+            with tarfile.open(delivered / "model.tar.gz", "w:gz") as archive:
+                archive.add(content, ".")
+
+    deliver("model")
+    assert load_model(delivered).training["imported_from"] == "Sockeye 1.10.5"
+    deliver("other")
+    with pytest.raises(ClientError, match="config"):
+        load_model(delivered)
+    deliver("")
+    assert load_model(delivered).training["imported_from"] == "Sockeye 1.10.5"
+
+
+def test_an_archive_of_an_artifact_is_read_with_its_subwords(folder, tmp_path):
+    artifact = import_model(folder)
+    content = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a b c"]), model_writer=content, vocab_size=9, hard_vocab_limit=False, minloglevel=2
+    )
+    subwords = Subwords.from_bytes(content.getvalue())
+    vocabulary = dataclasses.replace(artifact.source_vocabulary, segmentation=subwords)
+    save_artifact(dataclasses.replace(artifact, source_vocabulary=vocabulary), tmp_path / "artifact")
+    (tmp_path / "artifact/vocab.src.json").write_text(json.dumps(_with(subwords.pieces, artifact.source_vocabulary)))
+    delivered = tmp_path / "channel"
+    delivered.mkdir()
+    with tarfile.open(delivered / "model.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "artifact", ".")
+    loaded = load_model(delivered)
+    assert loaded.source_vocabulary.segmentation == subwords
+    assert loaded.target_vocabulary.segmentation == WHITESPACE
+
+
+def _with(pieces, vocabulary):
+    """Ids of a vocabulary of the same size that has some pieces."""
+    tokens = list(vocabulary.tokens)
+    tokens[-len(pieces) :] = pieces
+    return {token: id_ for id_, token in enumerate(tokens)}
+
+
 def test_an_archive_with_half_an_artifact_is_refused_by_what_is_missing(folder, tmp_path):
     save_artifact(import_model(folder), tmp_path / "artifact")
     delivered = tmp_path / "channel"
@@ -288,6 +340,13 @@ def test_a_file_that_is_no_archive_is_refused_with_its_place(tmp_path):
     (tmp_path / "model.tar.gz").write_bytes(b"x")
     with pytest.raises(ClientError, match=r"model\.tar\.gz: not a readable tar\.gz"):
         load_model(tmp_path)
+
+
+def test_the_size_of_an_attention_that_has_none_is_not_needed(tmp_path):
+    folder = Folder("rnn_rnn_gru_bilinear_avg_1.10.5")
+    attention = folder.config["config_decoder"]["attention_config"]
+    attention["num_hidden"] = None
+    assert import_model(folder.write(tmp_path / "model")).model.config.decoder.attention.type == "bilinear"
 
 
 def test_load_model_refuses_a_folder_without_model(tmp_path):

@@ -1,3 +1,4 @@
+import contextlib
 import selectors
 import socket
 from types import SimpleNamespace
@@ -5,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from gunicorn.config import Config
 
+from serve import arrivals
 from serve.arrivals import Arrivals
 from serve.socket_deadlines import SocketDeadlines
 
@@ -27,7 +29,7 @@ class Bench:
             self.deadlines,
             idle_seconds=75,
             read_seconds=30,
-            most_readers=2,
+            most_at_work=2,
             clock=lambda: self.now,
         )
         self.pairs = []
@@ -69,6 +71,7 @@ def gathered(connection):
         HEAD + b"content-length:\t5 \r\nX: y\r\n\r\nhello",
         HEAD + b"Content-Length: 0\r\n\r\n",
         HEAD + b"Content-Length: 65000\r\n\r\n" + b"x" * 65000,
+        HEAD + b"X-Content-Length: 5\r\n\r\n",
         b"\x16\x03 no HTTP\r\n\r\n",
     ],
 )
@@ -84,20 +87,19 @@ def test_a_request_is_handed_over_when_it_is_whole_and_not_before(bench, request
     assert bench.started == [connection]
     assert connection.data_ready
     assert gathered(connection) == request_
-    assert not bench.arrivals.is_read_by_thread(connection.sock)
+    assert not bench.arrivals.has_turn(connection.sock)
     assert not bench.poller.get_map()
 
 
 @pytest.mark.parametrize(
     "start",
     [
-        HEAD + b"Content-Length: 65536\r\n\r\n",
+        HEAD + b"Content-Length: 1048576\r\n\r\n",
         HEAD + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
         HEAD + b"Content-Length: many\r\n\r\nhello",
         HEAD + b"Content-Length: 9999999999\r\n\r\nhello",
-        HEAD + b"X-Content-Length: 5\r\n\r\nhello",
         HEAD + b"X: " + b"y" * 65536,
     ],
 )
@@ -107,7 +109,7 @@ def test_what_cannot_be_gathered_or_told_is_read_by_a_thread(bench, start):
     client.sendall(start)
     bench.poll()
     assert bench.started == [connection]
-    assert bench.arrivals.is_read_by_thread(connection.sock)
+    assert bench.arrivals.has_turn(connection.sock)
     assert start.startswith(gathered(connection))
 
 
@@ -117,19 +119,19 @@ def test_few_threads_read_at_the_same_time_and_the_others_are_not_forgotten(benc
         connection, client = bench.connect()
         connections.append(connection)
         bench.arrivals.begin(connection)
-        client.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
+        client.sendall(HEAD + b"Content-Length: 2000000\r\n\r\n")
     bench.poll()
     assert bench.started == connections[:2]
-    bench.arrivals.end_reading(connections[1].sock)
+    bench.arrivals.end_turn(connections[1].sock)
     assert bench.started == connections[:3]
     whole, client = bench.connect()
     client.sendall(GET)
     bench.arrivals.begin(whole)
     assert bench.started == [*connections[:3], whole]
-    bench.arrivals.end_reading(connections[0].sock)
-    bench.arrivals.end_reading(connections[0].sock)  # once when the body is read and once in the end
+    bench.arrivals.end_turn(connections[0].sock)
+    bench.arrivals.end_turn(connections[0].sock)  # once when the body is read and once in the end
     assert bench.started == [*connections[:3], whole, connections[3]]
-    assert not bench.arrivals.is_read_by_thread(connections[0].sock)
+    assert not bench.arrivals.has_turn(connections[0].sock)
 
 
 def test_the_next_request_of_a_connection_may_have_come_with_the_last_one(bench):
@@ -190,14 +192,14 @@ def test_who_waits_for_a_reader_for_too_long_is_told(bench):
     for _ in range(3):
         connection, client = bench.connect()
         connections.append(connection)
-        client.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
+        client.sendall(HEAD + b"Content-Length: 2000000\r\n\r\n")
         bench.arrivals.begin(connection)
     bench.now += 30
     bench.arrivals.cut_expired()
     assert bench.started == connections
-    assert not bench.arrivals.is_read_by_thread(connections[2].sock)
+    assert not bench.arrivals.has_turn(connections[2].sock)
     assert bench.deadlines.end(connections[2].sock)
-    bench.arrivals.end_reading(connections[0].sock)
+    bench.arrivals.end_turn(connections[0].sock)
     assert bench.started == connections
 
 
@@ -261,3 +263,115 @@ def test_a_broken_connection_is_closed(bench):
     bench.poll()
     assert bench.closed == [connection]
     assert not bench.started
+
+
+# -- large requests, greedy clients
+
+
+def large(size):
+    head = HEAD + f"Content-Length: {size}\r\n\r\n".encode()
+    return head + b"x" * size
+
+
+def send(bench, client, data):
+    client.settimeout(10)
+    for start in range(0, len(data), 100_000):
+        client.sendall(data[start : start + 100_000])
+        bench.poll()
+
+
+def fill(source):
+    """Sends until the other side would have to read."""
+    source.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while source.send(b"x" * 100_000):
+            pass
+
+
+def test_large_requests_are_gathered_and_take_turns(bench):
+    connections = []
+    for _ in range(3):
+        connection, client = bench.connect()
+        connections.append(connection)
+        bench.arrivals.begin(connection)
+        send(bench, client, large(900_000))
+    assert bench.started == connections[:2]
+    assert gathered(connections[0]) == large(900_000)
+    assert all(bench.arrivals.has_turn(connection.sock) for connection in connections[:2])
+    bench.arrivals.end_turn(connections[1].sock)
+    assert bench.started == connections
+
+
+def test_slow_clients_with_large_requests_do_not_keep_others_from_being_parsed(bench):
+    for _ in range(3):
+        connection, client = bench.connect()
+        client.sendall(HEAD + b"Content-Length: 2000000\r\n\r\n")
+        bench.arrivals.begin(connection)
+    connection, client = bench.connect()
+    bench.arrivals.begin(connection)
+    send(bench, client, large(100_000))
+    assert bench.started[-1] is connection
+
+
+def test_few_bytes_are_worked_on_at_the_same_time_but_one_request_always_is(bench):
+    connections = []
+    for size in (90_000_000, 1_100_000, 1_200_000):
+        connection, client = bench.connect()
+        connections.append(connection)
+        client.sendall(HEAD + f"Content-Length: {size}\r\n\r\n".encode())
+        bench.arrivals.begin(connection)
+    assert bench.started == connections[:1]
+    bench.arrivals.end_turn(connections[0].sock)
+    assert bench.started == connections
+
+
+def test_all_gathered_bytes_together_are_bounded(bench, monkeypatch):
+    monkeypatch.setattr(arrivals, "_MOST_OF_ALL", 1_000_000)
+    connections = []
+    for size in (300_000, 300_000, 300_000, 120_000):
+        connection, client = bench.connect()
+        connections.append(connection)
+        bench.arrivals.begin(connection)
+        send(bench, client, large(900_000)[:size])
+    assert bench.started == connections[3:]
+    assert gathered(connections[3])
+
+
+def test_a_client_that_takes_no_answers_waits_until_it_does(bench):
+    connection, client = bench.connect()
+    fill(connection.sock)
+    client.sendall(GET)
+    bench.arrivals.begin(connection)
+    bench.poll()
+    assert not bench.started
+    client.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while client.recv(100_000):
+            pass
+    bench.poll()
+    assert bench.started == [connection]
+    assert gathered(connection) == GET
+
+
+def test_a_client_that_never_takes_answers_is_closed(bench):
+    connection, client = bench.connect()
+    fill(connection.sock)
+    client.sendall(GET)
+    bench.arrivals.begin(connection)
+    bench.now += 30
+    bench.arrivals.cut_expired()
+    assert bench.closed == [connection]
+    assert not bench.started
+
+
+def test_room_is_made_by_the_oldest_connection_without_a_request(bench):
+    connections = []
+    for start in (GET[:5], b"", b""):
+        connection, client = bench.connect()
+        connections.append(connection)
+        client.sendall(start)
+        bench.arrivals.begin(connection)
+    assert bench.arrivals.close_one()
+    assert bench.arrivals.close_one()
+    assert not bench.arrivals.close_one()
+    assert bench.closed == connections[1:]

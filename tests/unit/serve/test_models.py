@@ -351,9 +351,9 @@ def test_the_limits_of_what_waits_hold_for_all_models_together(pool, source, thr
         waiting.append(threads.submit(service.translate, A * 99))
         wait_until(lambda: pool._admission.waiting_requests == 1)
     assert translate(pool, "two") == "a"
-    message = "1 requests with 99 source tokens are waiting and this one has 2"
+    message = "1 requests with 50 source tokens are waiting and this one has 51"
     with pool.using("two") as service, pytest.raises(OverloadedError, match=message):
-        service.translate(A * 2)
+        service.translate(A * 51)
     translator.gate.set()
     assert len(waiting[0].result(10)) == 99
 

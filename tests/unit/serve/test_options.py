@@ -64,8 +64,8 @@ def test_an_unknown_option_is_named_with_those_that_there_are():
     with pytest.raises(ClientError) as caught:
         parse_configuration({"beam": 3})
     assert str(caught.value) == (
-        "unknown configuration option 'beam'; the options are: attention_matrix, scores, replace_unknown, n_best, "
-        "beam_size, max_output_length, length_penalty_alpha, length_penalty_beta"
+        "unknown configuration option 'beam'; the options are: attention_matrix, tokens, scores, replace_unknown, "
+        "n_best, beam_size, max_output_length, length_penalty_alpha, length_penalty_beta"
     )
 
 

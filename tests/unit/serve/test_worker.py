@@ -160,16 +160,24 @@ def process_with(code):
 @pytest.mark.parametrize("code", [1, 2, 3])
 def test_a_process_that_could_not_load_the_model_ends_the_server_with_its_code(code):
     with pytest.raises(HaltServer) as caught:
-        child_exit(SimpleNamespace(LISTENERS=["socket"]), process_with(code))
+        child_exit(server(process_with(3)), process_with(code))
     assert caught.value.exit_status == code
 
 
+def server(*others):
+    return SimpleNamespace(LISTENERS=["socket"], WORKERS=dict(enumerate(others)))
+
+
 def test_a_process_that_served_is_replaced():
-    child_exit(SimpleNamespace(LISTENERS=["socket"]), process_with(0))
+    child_exit(server(), process_with(0))
+
+
+def test_a_process_that_fails_beside_others_that_serve_is_replaced():
+    child_exit(server(process_with(3), process_with(0)), process_with(3))
 
 
 def test_a_server_that_is_being_stopped_does_not_fail_because_it_was_still_loading():
-    child_exit(SimpleNamespace(LISTENERS=[]), process_with(3))
+    child_exit(SimpleNamespace(LISTENERS=[], WORKERS={}), process_with(3))
 
 
 def test_the_gauges_of_a_process_go_with_it_and_the_folder_with_the_server(monkeypatch, tmp_path):
@@ -180,7 +188,7 @@ def test_the_gauges_of_a_process_go_with_it_and_the_folder_with_the_server(monke
     monkeypatch.setattr(gunicorn_conf, "_settings", Settings(metrics_folder=folder))
     process = process_with(0)
     process.pid = 7
-    child_exit(SimpleNamespace(LISTENERS=["socket"]), process)
+    child_exit(server(), process)
     assert {file.name for file in folder.iterdir()} == {"gauge_livesum_8.db", "counter_7.db"}
     on_exit(SimpleNamespace())
     assert list(tmp_path.iterdir()) == []
