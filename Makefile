@@ -31,6 +31,15 @@ $(error ARCH is '$(ARCH)'; it must be rnn or cnn)
 endif
 endif
 
+# The container image. BUILD_OPTIONS go to `docker build`, such as --no-cache or --network=host.
+DOCKER ?= docker
+IMAGE ?= s2s:$(TORCH)
+BASE_IMAGE ?= python:3.11-slim
+BUILD_OPTIONS ?=
+TORCH_BUILD_cpu := cpu
+TORCH_BUILD_cuda := cu130
+TORCH_BUILD ?= $(TORCH_BUILD_$(TORCH))
+
 # The demo counts the time of its set-up as well.
 STARTED := $(shell date +%s)
 
@@ -41,7 +50,7 @@ STARTED := $(shell date +%s)
 help:  ## print this list
 	@echo 'Usage: make TARGET [PYTHON=python3.11] [TORCH=cpu|cuda] [ARCH=rnn|cnn]'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
 		printf '  %-12s %s\n' "$$target" "$$text"; done
 
 .PHONY: setup
@@ -54,11 +63,24 @@ demo: $(VENV)/.extra-demo  ## train on a pronunciation dictionary, serve the mod
 # One thread each, since there is a process for every core.
 .PHONY: test
 test: $(VENV)/.extra-dev  ## run the tests, without those that train for minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m 'not learn' -n auto --maxprocesses 8
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m 'not learn and not image' -n auto --maxprocesses 8
 
 .PHONY: learn
 learn: $(VENV)/.extra-dev  ## run the tests that train toy tasks to a quality threshold (minutes of CPU)
 	$(BIN)/python -m pytest -q -m learn tests/system
+
+.PHONY: image
+image:  ## build the container image s2s:cpu, or with TORCH=cuda s2s:cuda, and show its layers
+	$(DOCKER) build $(BUILD_OPTIONS) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg TORCH_BUILD=$(TORCH_BUILD) \
+		--build-arg REVISION=$$(git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null || echo unknown) \
+		--tag $(IMAGE) .
+	@$(DOCKER) history --format 'table {{.Size}}\t{{.CreatedBy}}' $(IMAGE)
+	@echo "$(IMAGE): $$($(DOCKER) image inspect --format '{{.Size}}' $(IMAGE) | awk '{printf "%.0f MB", $$1 / 1e6}')," \
+		"$(BASE_IMAGE) among it"
+
+.PHONY: test-image
+test-image: $(VENV)/.extra-dev  ## run that image as the platform does, and clients of it (minutes)
+	S2S_IMAGE=$(IMAGE) DOCKER=$(DOCKER) $(BIN)/python -m pytest -q -rs -m image tests/image
 
 .PHONY: lint
 lint: $(VENV)/.extra-dev  ## check style, types and the direction of imports
