@@ -76,5 +76,6 @@ LABEL org.opencontainers.image.title="s2s" \
 EXPOSE 8080
 WORKDIR /
 
-# The exec form: Python is process 1 and gets the signals itself.
-ENTRYPOINT ["python", "-m", "container.entrypoint"]
+# The exec form: env becomes Python, which is process 1 and gets the signals itself. Process 1 loses what it does not
+# handle, so the signal that ends a container waits until Python has started.
+ENTRYPOINT ["env", "--block-signal=TERM", "python", "-m", "container.entrypoint"]

@@ -133,7 +133,7 @@ class Bar:
 
         self._cleanup = ExitStack()
         self._cleanup.enter_context(logging_redirect_tqdm())
-        sized = _has_size()
+        sized = min(_size() or (0, 0)) > 0
         self._bar: Any = tqdm(
             desc="training",
             unit=" updates",
@@ -167,13 +167,17 @@ class Bar:
 
 
 def terminal_bar(state: TrainState) -> Bar | None:
-    """A bar if somebody looks at a terminal."""
-    return Bar(state.updates) if sys.stderr.isatty() else None
+    """A bar if somebody looks at a terminal.
+
+    At one of size 0 nobody looks: a container was given it, as in the platform's local mode, and all that it shows ends
+    up in a log. Whoever starts a container by hand has long told the size of his terminal when training begins.
+    """
+    return Bar(state.updates) if sys.stderr.isatty() and _size() != (0, 0) else None
 
 
-def _has_size() -> bool:
-    """Whether the terminal says how large it is; one that a container has just been given may say 0."""
+def _size() -> tuple[int, int] | None:
+    """Columns and rows of the terminal; ``None`` if it does not say."""
     try:
-        return min(os.get_terminal_size(sys.stderr.fileno())) > 0
+        return os.get_terminal_size(sys.stderr.fileno())
     except OSError:
-        return False
+        return None

@@ -1,13 +1,17 @@
 """`container.entrypoint`."""
 
+import os
 import signal
+import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 from container import entrypoint
-from container.signals import StopSignal
+from container.signals import STOPPED_EARLY, StopSignal
+from tests.contract.train.jobs import OptMl
 
 
 @pytest.mark.parametrize(
@@ -50,3 +54,21 @@ def test_serve_runs_the_server(monkeypatch):
     server.run = lambda: 5
     monkeypatch.setitem(sys.modules, "container.serve", server)
     assert entrypoint.main(["serve"]) == 5
+
+
+@pytest.mark.parametrize(("command", "code", "last"), [("train", 0, STOPPED_EARLY), ("serve", -signal.SIGTERM, "")])
+def test_a_signal_that_came_before_python_had_started_is_heard(tmp_path, command, code, last):
+    """The image blocks it until then; here it is sent to whatever becomes Python."""
+    opt_ml = OptMl.ready(tmp_path / "ml")
+    script = 'kill -TERM $$; exec "$@"'
+    ended = subprocess.run(
+        ["env", "--block-signal=TERM", "sh", "-c", script, "sh", sys.executable, "-m", "container.entrypoint", command],
+        cwd=Path(entrypoint.__file__).parents[1],
+        env={"PATH": os.environ["PATH"], "SAGEMAKER_BASE_DIR": str(opt_ml.base)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    assert ended.stdout.strip().endswith(last)
+    assert not (opt_ml.base / "model" / "model.safetensors").exists()

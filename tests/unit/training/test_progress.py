@@ -1,9 +1,13 @@
 """Log lines that show that a job is alive, by a clock of our own."""
 
+import fcntl
 import io
 import itertools
 import logging
+import os
 import re
+import struct
+import termios
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import timedelta
@@ -269,6 +273,20 @@ def bar_run(caplog, terminal, stdout=None, **limits):
 def test_there_is_no_bar_without_a_terminal():
     with redirect_stderr(io.StringIO()):
         assert terminal_bar(TrainState()) is None
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 0), (24, 80)])
+def test_there_is_no_bar_on_a_terminal_without_a_size_that_only_a_log_reads(rows, columns):
+    ours, theirs = os.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+        with os.fdopen(theirs, "w") as stream, redirect_stderr(stream):
+            bar = terminal_bar(TrainState())
+            assert (bar is not None) == (columns > 0)
+            if bar:
+                bar.close()
+    finally:
+        os.close(ours)
 
 
 def test_the_bar_shows_updates_their_number_and_the_metric(caplog, terminal):
