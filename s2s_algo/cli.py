@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, get_args
+from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 
 import click
 
@@ -263,6 +263,23 @@ def describe_metrics() -> None:
     from s2s_algo.training.metrics import metric_definitions
 
     click.echo(json.dumps(metric_definitions(), indent=2))
+
+
+@describe.command("algorithm")
+@click.option("--image", required=True, help="Where the registry has the image.")
+@click.option("--name", default="s2s", show_default=True, help="Of the algorithm in the account.")
+@click.option("--device", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True, help="Of the image.")
+def describe_algorithm(image: str, name: str, device: Literal["cpu", "gpu"]) -> None:
+    """Prints the request CreateAlgorithm, with which the platform checks and offers this algorithm, as JSON.
+
+    \b
+    Example:
+        s2s describe algorithm --image 111111111111.dkr.ecr.eu-central-1.amazonaws.com/s2s:cpu > request.json
+        aws sagemaker create-algorithm --cli-input-json file://request.json
+    """  # noqa: D301 (click looks for the character itself)
+    from s2s_algo.algorithm_resource import create_algorithm_request
+
+    click.echo(json.dumps(create_algorithm_request(name, image, device), indent=2, ensure_ascii=False))
 
 
 @describe.command("model")

@@ -20,8 +20,8 @@ from s2s_algo.json_file import read_json_object
 SOURCE_VOCABULARY, TARGET_VOCABULARY = "vocab.src.json", "vocab.trg.json"
 SOURCE_SUBWORDS, TARGET_SUBWORDS = "spm.src.model", "spm.trg.model"
 
-_TRAIN, _VALIDATION, _VOCAB, _MODEL = "train", "validation", "vocab", "model"
-_NAMES = (_TRAIN, _VALIDATION, _VOCAB, _MODEL)
+TRAIN, VALIDATION, VOCAB, MODEL = "train", "validation", "vocab", "model"
+_NAMES = (TRAIN, VALIDATION, VOCAB, MODEL)
 _REPLICATED, _SHARDED = "FullyReplicated", "ShardedByS3Key"
 
 # Content types that cannot be protobuf records. Everything else may be, whatever a client calls it.
@@ -110,10 +110,10 @@ def read_channels(config_path: Path, data_dir: Path) -> Channels:
     """
     problems: list[str] = []
     settings = _read_settings(config_path, problems)
-    train = _record_channel(_TRAIN, settings.get(_TRAIN, {}), data_dir, problems)
-    validation = _record_channel(_VALIDATION, settings.get(_VALIDATION, {}), data_dir, problems)
-    vocab = _vocabulary_files(settings.get(_VOCAB, {}), data_dir, problems)
-    model = _model_folder(settings.get(_MODEL), data_dir, problems)
+    train = _record_channel(TRAIN, settings.get(TRAIN, {}), data_dir, problems)
+    validation = _record_channel(VALIDATION, settings.get(VALIDATION, {}), data_dir, problems)
+    vocab = _vocabulary_files(settings.get(VOCAB, {}), data_dir, problems)
+    model = _model_folder(settings.get(MODEL), data_dir, problems)
     if train is None or validation is None or vocab is None or problems:
         raise ClientError("\n".join(problems))
     return Channels(train, validation, vocab, model)
@@ -155,13 +155,13 @@ def _record_channel(name: str, settings: dict[str, Any], data_dir: Path, problem
 
 def _vocabulary_files(settings: dict[str, Any], data_dir: Path, problems: list[str]) -> VocabularyFiles | None:
     """Finds the two vocabulary files; on any problem tells it and returns None."""
-    found = _mode_problems(_VOCAB, settings, data_dir)
-    folder = data_dir / _VOCAB
+    found = _mode_problems(VOCAB, settings, data_dir)
+    folder = data_dir / VOCAB
     missing = [name for name in (SOURCE_VOCABULARY, TARGET_VOCABULARY) if not (folder / name).is_file()]
     if missing and not found:
         found.append(
             f"Vocab files are not present in the input directory: {' and '.join(missing)} missing in {folder}; "
-            f"the {_VOCAB} channel must hold {SOURCE_VOCABULARY} and {TARGET_VOCABULARY}"
+            f"the {VOCAB} channel must hold {SOURCE_VOCABULARY} and {TARGET_VOCABULARY}"
         )
     problems.extend(found)
     return None if found else VocabularyFiles.of(folder)
@@ -169,13 +169,13 @@ def _vocabulary_files(settings: dict[str, Any], data_dir: Path, problems: list[s
 
 def _model_folder(settings: dict[str, Any] | None, data_dir: Path, problems: list[str]) -> Path | None:
     """Finds the folder of the optional ``model`` channel; what is in it is looked at when torch is there to read it."""
-    folder = data_dir / _MODEL
+    folder = data_dir / MODEL
     if settings is None and not folder.is_dir():
         return None
-    found = _mode_problems(_MODEL, settings or {}, data_dir)
+    found = _mode_problems(MODEL, settings or {}, data_dir)
     if not found and not (folder.is_dir() and any(folder.iterdir())):
         found.append(
-            f"{_MODEL} channel: no data in {folder}; it must hold the model to begin with, as a folder or as "
+            f"{MODEL} channel: no data in {folder}; it must hold the model to begin with, as a folder or as "
             "model.tar.gz; leave the channel out to begin with new weights"
         )
     problems.extend(found)

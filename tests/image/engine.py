@@ -22,13 +22,13 @@ IMAGE = os.environ.get("S2S_IMAGE", "s2s:cpu")
 # What SageMaker waits between SIGTERM and SIGKILL.
 TRAIN_GRACE_SECONDS, SERVE_GRACE_SECONDS = 120, 30
 
-_PATIENCE = 120.0  # seconds until a container that hangs fails its test
+_PATIENCE = 240.0  # seconds until a container that hangs fails its test
 _POLL = 0.1
 
 
 def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Runs a command of the engine to its end."""
-    ended = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=2 * _PATIENCE)
+    ended = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=_PATIENCE)
     assert not check or ended.returncode == 0, f"{arguments}: {ended.stderr}"
     return ended
 
