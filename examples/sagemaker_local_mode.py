@@ -3,8 +3,8 @@
     python -m venv sdk && sdk/bin/pip install 'sagemaker[local]<3'
     sdk/bin/python examples/sagemaker_local_mode.py --image s2s:cpu
 
-It needs a container engine, `docker compose` (or docker-compose), and the image that `make image` builds; nothing else of
-this repository, and no credentials. The task is to say letters backwards, so that anybody can judge the answers.
+It needs a container engine, `docker compose` (or docker-compose), and the image that `make image` builds; nothing else
+of this repository, and no credentials. The task is to say letters backwards, so that anybody can judge the answers.
 docs/sagemaker_sdk.md shows what it prints, and what changes for training jobs and endpoints of AWS.
 """
 
@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--image", default="s2s:cpu", help="default: %(default)s")
     parser.add_argument("--hosts", type=int, default=1, help="containers that train together; default: %(default)s")
     parser.add_argument("--batches", type=int, default=300, help="updates of the training; default: %(default)s")
+    parser.add_argument("--port", type=int, default=8080, help="of the endpoint; default: %(default)s")
     parser.add_argument("--folder", type=Path, help="where everything is put; default: a new one under TMPDIR")
     options = parser.parse_args()
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="s2s-sdk-"))).resolve()
@@ -107,7 +108,8 @@ def main() -> None:
         os.environ.setdefault(name, "none")  # boto3 wants some, and never uses them here
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
     session = LocalSession(boto3.Session(region_name=REGION))
-    session.config = {"local": {"local_code": True, "container_root": str(new(folder / "containers"))}}
+    local = {"local_code": True, "container_root": str(new(folder / "containers")), "serving_port": options.port}
+    session.config = {"local": local}
 
     channels = prepare(options.image, new(folder / "data"))
     print(f"== training on {options.hosts} host(s)")

