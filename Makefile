@@ -80,7 +80,7 @@ image:  ## build the container image s2s:cpu, or with TORCH=cuda s2s:cuda, and s
 
 .PHONY: test-image
 test-image: $(VENV)/.extra-dev  ## run that image as the platform does, and clients of it (minutes)
-	S2S_IMAGE=$(IMAGE) DOCKER=$(DOCKER) $(BIN)/python -m pytest -q -rs -m image tests/image
+	S2S_IMAGE='$(IMAGE)' DOCKER='$(DOCKER)' $(BIN)/python -m pytest -q -rs -m image tests/image
 
 .PHONY: lint
 lint: $(VENV)/.extra-dev  ## check style, types and the direction of imports

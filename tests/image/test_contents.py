@@ -131,6 +131,12 @@ def test_a_change_of_the_code_rebuilds_small_layers_alone(configuration, engine)
     assert sum(int(size) for size, _ in layers[: first + 1]) < 10e6
 
 
+def test_a_quota_of_cores_is_seen(engine):
+    ask = "from container.threads import available_cores; print(available_cores())"
+    told = run("run", "--rm", "--network", "none", "--cpus", "1", "--entrypoint", "python", IMAGE, "-c", ask)
+    assert told.stdout == "1\n"
+
+
 @pytest.mark.parametrize("command", [[], ["tune"], ["train", "now"]])
 def test_another_command_than_the_two_is_told_what_there_is(engine, command):
     ended = engine.start(command).wait()
