@@ -4,7 +4,6 @@ import pytest
 
 from container.threads import available_cores
 
-
 CASES = [("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1), ("900000 100000", 4), ("", 4)]
 
 
