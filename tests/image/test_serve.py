@@ -76,13 +76,13 @@ def test_a_request_under_way_gets_its_answer_when_the_container_is_stopped(engin
     server, url = engine.serve(network, [*CAREFUL, *model_mount(trained)], OMP_NUM_THREADS="1")
     server.wait_until(is_ready(url), "answer to /ping")
     wide = {"beam_size": 15}
-    texts = [" ".join(f"src{(n + k) % 12}" for k in range(10)) for n in range(8000)]
+    texts = [" ".join(f"src{(n + k) % 12}" for k in range(10)) for n in range(3000)]
     instances = [{"data": text, "configuration": wide} for text in texts]
     body = json.dumps({"instances": instances}).encode()
     answers = []
     request = threading.Thread(target=lambda: answers.append(invoke(url, body, JSON)))
     request.start()
-    time.sleep(1.5)
+    time.sleep(1)
     assert not answers, "the request took no time, so that this test tells nothing"
     stopped = server.stop(SERVE_GRACE_SECONDS)
     request.join()
