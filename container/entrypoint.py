@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from container.signals import StopSignal, unblock
+from container.signals import StopSignal
 
 _USAGE = "usage: docker run IMAGE train|serve"
 
@@ -23,7 +23,6 @@ def main(arguments: Sequence[str]) -> int:
             stop.ignore()
             return code
         case ["serve"]:
-            unblock()  # the server would inherit the mask
             from container.serve import run as run_server
 
             return run_server()

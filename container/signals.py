@@ -14,14 +14,6 @@ from s2s_algo.training.stopping import StopRequested, stop_if
 STOPPED_EARLY = "Stopped by a signal before the first update: there is no model to save."
 
 
-def unblock() -> None:
-    """Lets in what came while nobody could listen yet.
-
-    The image blocks SIGTERM before it starts Python: whatever process 1 neither handles nor blocks is lost.
-    """
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-
 class StopSignal:
     """Turns the signals into ``StopRequested``: at once while nothing can be lost, later at the next safe moment."""
 
@@ -33,7 +25,8 @@ class StopSignal:
         """Begins to listen; as yet only ``check`` raises. Process 1 of a container ignores SIGTERM otherwise."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
-        unblock()
+        # The image blocks it before it starts Python: whatever process 1 neither handles nor blocks is lost.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def interrupt(self) -> None:
         """From now on a signal raises wherever the program is."""

@@ -7,6 +7,7 @@ module imports is as light as itself.
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 from gunicorn.errors import HaltServer
@@ -37,6 +38,14 @@ limit_request_field_size = 8190
 
 accesslog = None  # the application writes a line per request with an id
 control_socket_disable = True
+
+
+def when_ready(server: Any) -> None:
+    """Lets the signal in that ends the server, in the master, which listens from now on.
+
+    The image blocks it before it starts Python: whatever process 1 neither handles nor blocks is lost.
+    """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def child_exit(server: Any, worker: Any) -> None:
