@@ -65,7 +65,7 @@ def batch_loss(model: Seq2Seq, batch: Batch, label_smoothing: float = 0.0) -> tu
     Returns:
         The loss, a scalar with gradient, and the totals of the same forward pass.
     """
-    outputs = model(batch.source, batch.source_length, batch.target_in)
+    outputs = model(batch.source, batch.source_length, batch.target_in, batch.target_length)
     real = batch.target_label != PAD_ID
     logits = model.output_layer(outputs[real])
     labels = batch.target_label[real]

@@ -66,7 +66,7 @@ def test_the_page_says_what_was_measured():
 
 
 def test_constants_are_those_of_the_code():
-    assert f"{-attention._MASKED:,.0f}.\n" in TEXT
+    assert f"{-attention.MASKED:,.0f}.\n" in TEXT
     assert f"times {initialization._ORTHOGONAL_SCALE}" in TEXT
     assert f"{scheduler.MOST_ROWS} hypotheses, or {scheduler._MOST_SOURCE_CELLS:,} pairs" in TEXT
     assert f"${memory_estimate._LOGITS} N V_y$" in TEXT
