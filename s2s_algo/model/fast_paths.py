@@ -12,3 +12,8 @@ def has_fused_loops(device: torch.device) -> bool:
     meta device, where memory is counted, they do what they do on CPUs.
     """
     return device.type in ("cpu", "meta")
+
+
+def has_fused_loss(device: torch.device) -> bool:
+    """Whether the output layer and the loss run as one operation (``training/output.py``): on CPUs alone, for now."""
+    return device.type == "cpu"

@@ -19,6 +19,9 @@ Product = Callable[[Tensor], Tensor]
 # Rows for which oneDNN chooses the layout of a weight; it serves other numbers about as well.
 _ROWS = 64
 
+# Of large products the number of rows is a multiple of this, for each number that oneDNN meets it makes machine code.
+_MULTIPLE = 32
+
 _KNOWN = (torch.float32, torch.bfloat16)
 
 
@@ -72,12 +75,52 @@ def weight_gradient(gradient: Tensor, inputs: Tensor, dtype: torch.dtype) -> Ten
     return gradient.t() @ inputs
 
 
+def add_weight_gradient(total: Tensor, gradient: Tensor, inputs: Tensor, dtype: torch.dtype) -> None:
+    """Adds a weight gradient to what others have left, [O, I]; see ``weight_gradient``."""
+    if dtype == torch.float32:
+        total.addmm_(gradient.t(), inputs)
+    else:
+        total += weight_gradient(gradient, inputs, dtype)
+
+
 def once(rows: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
     """A product of all rows, [N, O], of rows [N, I] and a weight [O, I] that may be a view."""
     if rows.dtype != torch.float32:
         return functional.linear(rows, weight, bias)
-    outputs = functional.linear(rows.to(dtype), weight.detach().to(dtype)).float()
-    return outputs if bias is None else outputs.add_(bias.detach())
+    return Weight(weight, dtype).times(rows, bias)
+
+
+class Weight:
+    """A weight that serves a few large products, for which it is not worth laying out.
+
+    Attributes:
+        dtype: Of the numbers that are multiplied.
+    """
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+        self.dtype = dtype if weight.dtype == torch.float32 else weight.dtype
+        self._result = weight.dtype
+        self._weight = weight.detach().to(self.dtype)
+
+    def times(self, rows: Tensor, bias: Tensor | None) -> Tensor:
+        """Products [N, O] of rows [N, I] and the bias [O]."""
+        bias = None if bias is None else bias.detach().to(self.dtype)
+        return self._product(rows, self._weight, bias)
+
+    def back(self, rows: Tensor) -> Tensor:
+        """Products [N, I] of rows [N, O] with the transpose."""
+        return self._product(rows, self._weight.t(), None)
+
+    def _product(self, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        rows, number = rows.to(self.dtype), len(rows)
+        if self.dtype != torch.float32 or not _has_onednn(weight):
+            # For numbers other than float32, torch's products are oneDNN's anyway.
+            return functional.linear(rows, weight, bias).to(self._result)
+        missing = -number % _MULTIPLE
+        if missing:
+            rows = functional.pad(rows, (0, 0, 0, missing))
+        outputs: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+        return outputs[:number]
 
 
 def _has_onednn(weight: Tensor) -> bool:
