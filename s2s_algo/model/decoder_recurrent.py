@@ -114,10 +114,12 @@ class RecurrentDecoder(Decoder[RecurrentState]):
         steps = Steps.of(length, *embedded.shape[:2], embedded.device)
         state, memory = self.start(source)
         tensors = {name: weight for name, weight in self.named_parameters() if not name.startswith(_OUTSIDE_THE_LOOP)}
-        tensors["embedded"] = steps.gather(embedded)
-        in_order = {"values": memory.values, "keys": memory.keys, "padding": memory.padding}
+        # Mixed precision may have made other numbers of them; the loop keeps everything as the weights are.
+        dtype = self.hidden_layer.weight.dtype
+        tensors["embedded"] = steps.gather(embedded).to(dtype)
+        in_order = {"values": memory.values.to(dtype), "keys": memory.keys.to(dtype), "padding": memory.padding}
         flat = [part for layer in state.layers for part in layer]
-        in_order |= {f"state.{number}": part for number, part in enumerate(flat)}
+        in_order |= {f"state.{number}": part.to(dtype) for number, part in enumerate(flat)}
         tensors |= {name: tensor.index_select(0, steps.order) for name, tensor in in_order.items()}
         if dropout is not None:
             tensors["dropout"] = steps.gather(dropout)

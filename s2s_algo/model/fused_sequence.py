@@ -21,7 +21,7 @@ from s2s_algo.model.steps import Steps
 def read(layer: nn.LSTM | nn.GRU, cell_type: CellType, steps: Steps, inputs: Tensor) -> Tensor:
     """The outputs of all rows, float [N, H], of inputs float [N, I], from states of zeros."""
     weights = layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0
-    outputs: Tensor = _Sequence.apply(cell_type, steps, product_dtype(), inputs, *weights)  # type: ignore[no-untyped-call]
+    outputs: Tensor = _Sequence.apply(cell_type, steps, product_dtype(), inputs.to(layer.weight_ih_l0.dtype), *weights)  # type: ignore[no-untyped-call]
     return outputs
 
 
