@@ -39,9 +39,7 @@ def write_channels(folder: Path, pairs: int) -> Channels:
         pairs: How many.
     """
     random = np.random.default_rng(0)
-    return write_pairs(
-        folder, [(sentence(random, SOURCE_WORDS), sentence(random, TARGET_WORDS)) for _ in range(pairs)]
-    )
+    return write_pairs(folder, [(sentence(random, SOURCE_WORDS), sentence(random, TARGET_WORDS)) for _ in range(pairs)])
 
 
 def write_pairs(folder: Path, pairs: Iterable[tuple[list[int], list[int]]]) -> Channels:

@@ -105,7 +105,9 @@ def main(
             if profile:
                 with torch.profiler.profile(record_shapes=True) as profiler:
                     _measure(assembled, 0, updates)
-                print(profiler.key_averages(group_by_input_shape=False).table(sort_by="self_cpu_time_total", row_limit=30))
+                print(
+                    profiler.key_averages(group_by_input_shape=False).table(sort_by="self_cpu_time_total", row_limit=30)
+                )
 
 
 def ceiling(precision: str, clock: Callable[[], float]) -> float:

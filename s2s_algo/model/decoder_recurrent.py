@@ -107,9 +107,7 @@ class RecurrentDecoder(Decoder[RecurrentState]):
             outputs.append(state.attentional)
         return torch.stack(outputs, dim=1)
 
-    def _fused(
-        self, embedded: Tensor, source: EncodedSource, length: Tensor | None, dropout: Tensor | None
-    ) -> Tensor:
+    def _fused(self, embedded: Tensor, source: EncodedSource, length: Tensor | None, dropout: Tensor | None) -> Tensor:
         """``forward`` as one operation; zeros where nobody reads."""
         steps = Steps.of(length, *embedded.shape[:2], embedded.device)
         state, memory = self.start(source)

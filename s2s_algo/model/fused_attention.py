@@ -75,11 +75,11 @@ class AttentionSteps:
         return left.transpose(1, 2) @ right
 
     def _make_scores(self, rows: slice, query: Tensor) -> Tensor:
-        """float [n, S]."""
+        """Float [n, S]."""
         raise NotImplementedError
 
     def _query_gradient(self, rows: slice, scores: Tensor) -> Tensor | None:
-        """float [n, H], of the gradient of the scores."""
+        """Float [n, H], of the gradient of the scores."""
         raise NotImplementedError
 
     def _more_gradients(self) -> Gradients:

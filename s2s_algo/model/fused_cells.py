@@ -98,7 +98,7 @@ class CellSteps:
         raise NotImplementedError
 
     def _hidden_gradient(self) -> Tensor:
-        """float [N, G], of the last output's share of the gates."""
+        """Float [N, G], of the last output's share of the gates."""
         raise NotImplementedError
 
 

@@ -58,7 +58,9 @@ def estimate_training(
         MemoryItem("update", "numbers of the update itself", temporary),
         MemoryItem("activations", "activations kept for the backward pass", kept),
         MemoryItem("loops", "weights laid out for the loops of recurrent layers", loops),
-        MemoryItem("logits", f"logits, {_LOGITS} x {tokens:,} x {vocabulary:,}, and the output layer's gradient", logits),
+        MemoryItem(
+            "logits", f"logits, {_LOGITS} x {tokens:,} x {vocabulary:,}, and the output layer's gradient", logits
+        ),
     )
     task = f"training with {batch:,} pairs of {source:,} source and {target:,} target positions"
     return MemoryEstimate(task, items, weights + state + max(kept + logits, kept + loops, weights + temporary))
