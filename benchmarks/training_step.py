@@ -168,9 +168,8 @@ def _real(scratch: Path, folder: Path, languages: str) -> tuple[Channels, tuple[
     sides = []
     for language in languages.split(","):
         (file,) = folder.glob(f"train.{language}*")
-        opened = gzip.open(file, "rt") if file.suffix == ".gz" else file.open()
-        with opened as lines:
-            sides.append([line.split() for line in lines])
+        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        sides.append([line.split() for line in content.decode().splitlines()])
     words = tuple(_vocabulary(side) for side in sides)
     ids = [[vocabulary.encode_tokens(line) for line in side] for vocabulary, side in zip(words, sides, strict=True)]
     pairs = [pair for pair in zip(*ids, strict=True) if all(pair)]

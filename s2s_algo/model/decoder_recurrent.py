@@ -109,9 +109,11 @@ class RecurrentDecoder(Decoder[RecurrentState]):
 
     def _fused(self, embedded: Tensor, source: EncodedSource, length: Tensor | None, dropout: Tensor | None) -> Tensor:
         """``forward`` as one operation; zeros where nobody reads."""
-        steps = Steps.of(length, *embedded.shape[:2], embedded.device)
+        steps = Steps.of(length, embedded.shape[0], embedded.shape[1], embedded.device)
         state, memory = self.start(source)
-        tensors = {name: weight for name, weight in self.named_parameters() if not name.startswith(_OUTSIDE_THE_LOOP)}
+        tensors: dict[str, Tensor] = {
+            name: weight for name, weight in self.named_parameters() if not name.startswith(_OUTSIDE_THE_LOOP)
+        }
         # Mixed precision may have made other numbers of them; the loop keeps everything as the weights are.
         dtype = self.hidden_layer.weight.dtype
         tensors["embedded"] = steps.gather(embedded).to(dtype)

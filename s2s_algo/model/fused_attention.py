@@ -89,7 +89,7 @@ class AttentionSteps:
 class MLPSteps(AttentionSteps):
     """See ``MLPAttention``.
 
-    tanh(x) is 2σ(2x) - 1, whose constant drops out of the softmax; σ takes a sixth of the time.
+    With s the sigmoid of 2x, tanh(x) is 2s - 1, whose constant drops out of the softmax; s takes a sixth of the time.
     """
 
     def begin(self, query_size: int) -> None:  # noqa: D102
@@ -116,7 +116,7 @@ class MLPSteps(AttentionSteps):
     def _query_gradient(self, rows: slice, scores: Tensor) -> Tensor:
         hidden = self.kept["hidden"][rows]
         self._of_score.addmv_(hidden.flatten(0, 1).t(), scores.flatten())
-        # The derivative of tanh at x is 4σ(2x)(1 - σ(2x)); the 4 comes at the end.
+        # The derivative of tanh at x is 4s(1 - s); the 4 comes at the end.
         slope = hidden.addcmul_(hidden, hidden, value=-1)
         self._of_keys[: len(scores)].addcmul_(slope, scores[:, :, None])
         of_query = torch.mul((scores[:, None] @ slope)[:, 0], self._slope_weight(), out=self._of_query[rows])

@@ -6,7 +6,7 @@ CPUs its products are faster than those of torch's layers.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,10 @@ from s2s_algo.model.steps import Steps
 
 def read(layer: nn.LSTM | nn.GRU, cell_type: CellType, steps: Steps, inputs: Tensor) -> Tensor:
     """The outputs of all rows, float [N, H], of inputs float [N, I], from states of zeros."""
-    weights = layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0
-    outputs: Tensor = _Sequence.apply(cell_type, steps, product_dtype(), inputs.to(layer.weight_ih_l0.dtype), *weights)  # type: ignore[no-untyped-call]
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    weights = [cast(Tensor, getattr(layer, name)) for name in names]
+    inputs = inputs.to(weights[0].dtype)
+    outputs: Tensor = _Sequence.apply(cell_type, steps, product_dtype(), inputs, *weights)  # type: ignore[no-untyped-call]
     return outputs
 
 

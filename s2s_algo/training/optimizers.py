@@ -73,7 +73,7 @@ class Optimizer:
             # There, norms take twenty times as long. Both ends are NaN if any number is.
             ends = [end for gradient in gradients for end in gradient.aminmax()]
         else:
-            ends = torch._foreach_norm(gradients, math.inf)
+            ends = list(torch._foreach_norm(gradients, math.inf))
         return bool(torch.stack(ends).isfinite().all())
 
     def state(self) -> dict[str, Tensor]:
