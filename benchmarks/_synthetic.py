@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,15 @@ def write_channels(folder: Path, pairs: int) -> Channels:
         pairs: How many.
     """
     random = np.random.default_rng(0)
+    return write_pairs(folder, [(sentence(random, SOURCE_WORDS), sentence(random, TARGET_WORDS)) for _ in range(pairs)])
+
+
+def write_pairs(folder: Path, pairs: Iterable[tuple[list[int], list[int]]]) -> Channels:
+    """Writes pairs of source and target ids as both channels."""
     file = folder / "pairs.rec"
     with file.open("wb") as stream:
-        for _ in range(pairs):
-            write_record(stream, encode_pair(sentence(random, SOURCE_WORDS), sentence(random, TARGET_WORDS)))
+        for source, target in pairs:
+            write_record(stream, encode_pair(source, target))
     return Channels(
         train=RecordChannel("train", (file,)),
         validation=RecordChannel("validation", (file,)),

@@ -17,7 +17,7 @@ from s2s_algo.model.config import AttentionConfig, AttentionType
 from s2s_algo.model.shapes import length_mask
 
 # Added in place of the scores of padding; finite as in the original, and far below any score of a token.
-_MASKED = -99999999.0
+MASKED = -99999999.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Attention(nn.Module):
     def weights(self, query: Tensor, memory: Memory) -> Tensor:
         """The weights of the source positions, float [B, K, S]; each row sums to 1 and padding weighs nothing."""
         scores = self.scores(query, memory.keys)
-        return scores.masked_fill(memory.padding[:, None, :], _MASKED).softmax(-1)
+        return scores.masked_fill(memory.padding[:, None, :], MASKED).softmax(-1)
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Attends.

@@ -35,12 +35,14 @@ class Decoder(nn.Module, Generic[State]):
         """
 
     @abstractmethod
-    def forward(self, embedded: Tensor, source: EncodedSource) -> Tensor:
+    def forward(self, embedded: Tensor, source: EncodedSource, length: Tensor | None = None) -> Tensor:
         """All steps of known targets, for training and scoring.
 
         Args:
             embedded: float [B, T, E], the embeddings of ``<s>`` and the target tokens.
             source: Of the same B sentences.
+            length: int64 [B], how many of the target positions count, at least 1; ``None`` for all. What is returned
+                for others may be anything.
 
         Returns:
             float [B, T, H], what the output layer sees.

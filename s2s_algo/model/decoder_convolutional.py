@@ -56,7 +56,7 @@ class ConvolutionalDecoder(ConvolutionalStack, Decoder[ConvolutionalState]):
         empty = memory.values.new_zeros(rows, config.num_hidden, config.kernel_width - 1)
         return ConvolutionalState(torch.zeros_like(source.length), (empty,) * config.num_layers), memory
 
-    def forward(self, embedded: Tensor, source: EncodedSource) -> Tensor:  # noqa: D102
+    def forward(self, embedded: Tensor, source: EncodedSource, length: Tensor | None = None) -> Tensor:  # noqa: D102
         memory = self._remember(source)
         # Padding needs no mask, for no position sees what follows it.
         outputs = self.read(embedded)

@@ -13,7 +13,13 @@ from torch.nn import functional
 from s2s_algo.model.attention import EncodedSource, Memory, build_attention
 from s2s_algo.model.config import RecurrentDecoderConfig
 from s2s_algo.model.decoder import Decoder
+from s2s_algo.model.fast_paths import has_fused_loops
+from s2s_algo.model.fused_decoder import decoder_loop
 from s2s_algo.model.recurrent import CELLS, LayerState, RecurrentCell
+from s2s_algo.model.steps import Steps
+
+# Parameters whose work is done before the first step.
+_OUTSIDE_THE_LOOP = ("state_layers.", "attention.source_layer.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +81,55 @@ class RecurrentDecoder(Decoder[RecurrentState]):
         layers = tuple(tuple(flat[n : n + per_layer]) for n in range(0, len(flat), per_layer))
         return RecurrentState(layers, zeros), self.attention.remember(source)
 
-    def forward(self, embedded: Tensor, source: EncodedSource) -> Tensor:  # noqa: D102
+    def forward(self, embedded: Tensor, source: EncodedSource, length: Tensor | None = None) -> Tensor:  # noqa: D102
+        dropout = self._dropout(embedded, source)
+        if has_fused_loops(embedded.device):
+            return self._fused(embedded, source, length, dropout)
+        return self.plain(embedded, source, dropout)
+
+    def plain(self, embedded: Tensor, source: EncodedSource, dropout: Tensor | None) -> Tensor:
+        """``forward``, written step by step; autograd does the rest.
+
+        Args:
+            embedded: float [B, T, E].
+            source: What the encoder says.
+            dropout: float [B, T, H + H of the encoder], the factors of what each answer combines; ``None`` for ones.
+        """
         state, memory = self.start(source)
         # The embeddings' share of layer 1's gates does not depend on the loop: one product for all steps.
         embedding_weight, feed_weight = self._first_weights()
         embedded_gates = functional.linear(embedded, embedding_weight, self.cells[0].bias_ih)
         outputs = []
-        for gates in embedded_gates.unbind(1):
+        for step, gates in enumerate(embedded_gates.unbind(1)):
             fed = functional.linear(state.attentional, feed_weight)
-            state, _ = self._advance(gates + fed, state, memory)
+            factors = None if dropout is None else dropout[:, step]
+            state, _ = self._advance(gates + fed, state, memory, factors)
             outputs.append(state.attentional)
         return torch.stack(outputs, dim=1)
+
+    def _fused(self, embedded: Tensor, source: EncodedSource, length: Tensor | None, dropout: Tensor | None) -> Tensor:
+        """``forward`` as one operation; zeros where nobody reads."""
+        steps = Steps.of(length, embedded.shape[0], embedded.shape[1], embedded.device)
+        state, memory = self.start(source)
+        tensors: dict[str, Tensor] = {
+            name: weight for name, weight in self.named_parameters() if not name.startswith(_OUTSIDE_THE_LOOP)
+        }
+        # Mixed precision may have made other numbers of them; the loop keeps everything as the weights are.
+        dtype = self.hidden_layer.weight.dtype
+        tensors["embedded"] = steps.gather(embedded).to(dtype)
+        in_order = {"values": memory.values.to(dtype), "keys": memory.keys.to(dtype), "padding": memory.padding}
+        flat = [part for layer in state.layers for part in layer]
+        in_order |= {f"state.{number}": part.to(dtype) for number, part in enumerate(flat)}
+        tensors |= {name: tensor.index_select(0, steps.order) for name, tensor in in_order.items()}
+        if dropout is not None:
+            tensors["dropout"] = steps.gather(dropout)
+        return steps.scatter(decoder_loop(self.config, type(self.attention), steps, tensors))
+
+    def _dropout(self, embedded: Tensor, source: EncodedSource) -> Tensor | None:
+        if not self.training or not self.config.hidden_dropout:
+            return None
+        ones = embedded.new_ones(*embedded.shape[:2], self.hidden_layer.in_features)
+        return functional.dropout(ones, self.config.hidden_dropout)
 
     def step(  # noqa: D102
         self, embedded: Tensor, state: RecurrentState, memory: Memory
@@ -102,7 +146,9 @@ class RecurrentDecoder(Decoder[RecurrentState]):
         weight = self.cells[0].weight_ih
         return weight[:, : self.embedding_size], weight[:, self.embedding_size :].contiguous()
 
-    def _advance(self, gates: Tensor, state: RecurrentState, memory: Memory) -> tuple[RecurrentState, Tensor]:
+    def _advance(
+        self, gates: Tensor, state: RecurrentState, memory: Memory, dropout: Tensor | None = None
+    ) -> tuple[RecurrentState, Tensor]:
         """One step, given the share of layer 1's gates, float [N, G], that the embedding and the last answer have."""
         # (1) Layer 1 reads the embedding and the last answer.
         layers = [self.cells[0](gates, state.layers[0])]
@@ -121,5 +167,6 @@ class RecurrentDecoder(Decoder[RecurrentState]):
             context, weights = self.attention(output, memory)
         # (4) The answer combines the top layer's output and the context.
         combined = torch.cat([output, context], dim=-1)
-        combined = functional.dropout(combined, self.config.hidden_dropout, self.training)
+        if dropout is not None:
+            combined = combined * dropout
         return RecurrentState(tuple(layers), torch.tanh(self.hidden_layer(combined))), weights

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from s2s_algo.model.attention import EncodedSource
 from s2s_algo.model.config import RecurrentEncoderConfig
+from s2s_algo.model.fast_paths import has_fused_loops
+from s2s_algo.model.fused_sequence import read
 from s2s_algo.model.recurrent import SEQUENCES
 from s2s_algo.model.shapes import length_mask
+from s2s_algo.model.steps import Steps
 
 
 class RecurrentEncoder(nn.Module):
@@ -35,6 +40,11 @@ class RecurrentEncoder(nn.Module):
             embedded: float [B, S, E].
             length: int64 [B], at least 1.
         """
+        states = self._fused(embedded, length) if has_fused_loops(embedded.device) else self.plain(embedded, length)
+        return EncodedSource(states, length)
+
+    def plain(self, embedded: Tensor, length: Tensor) -> Tensor:
+        """The states, float [B, S, H], by torch's layers, which read the padding, too."""
         reverse = _reversal(length, embedded.shape[1])
         with _never_float16(embedded.device):
             ahead, _ = self.forward_layer(embedded)
@@ -42,9 +52,29 @@ class RecurrentEncoder(nn.Module):
             states = torch.cat([ahead, _permute(back, reverse)], dim=-1)
             for number, layer in enumerate(self.upper_layers, start=2):
                 output, _ = layer(states)
-                residual = self.config.residual and number >= self.config.first_residual_layer
-                states = output + states if residual else output
-        return EncodedSource(states, length)
+                states = self._above(number, output, states)
+        return states
+
+    def _fused(self, embedded: Tensor, length: Tensor) -> Tensor:
+        """The same, but of the tokens alone."""
+        batch, width, _ = embedded.shape
+        steps = Steps.of(length, batch, width, embedded.device)
+        reverse = _reversal(length, width) + width * torch.arange(batch, device=length.device)[:, None]
+        backwards = replace(steps, positions=reverse.flatten()[steps.positions])
+        ahead = read(self.forward_layer, self.config.cell_type, steps, steps.gather(embedded))
+        back = read(self.backward_layer, self.config.cell_type, backwards, backwards.gather(embedded))
+        if not len(self.upper_layers):
+            return torch.cat([steps.scatter(ahead), backwards.scatter(back)], dim=-1)
+        states = torch.cat([ahead, steps.gather(backwards.scatter(back))], dim=-1)
+        for number, layer in enumerate(self.upper_layers, start=2):
+            output = read(cast(nn.LSTM | nn.GRU, layer), self.config.cell_type, steps, states)
+            states = self._above(number, output, states)
+        return steps.scatter(states)
+
+    def _above(self, number: int, output: Tensor, states: Tensor) -> Tensor:
+        """What a layer's output and the states below it become."""
+        residual = self.config.residual and number >= self.config.first_residual_layer
+        return output + states if residual else output
 
 
 def _never_float16(device: torch.device) -> AbstractContextManager[object]:

@@ -68,12 +68,16 @@ class LiveMemory(TorchDispatchMode):
         result = function(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
-                self._count(leaf.untyped_storage())
+                # Weights that oneDNN has laid out show no storage; nobody has views of them.
+                self._count(leaf, id(leaf), leaf.nbytes) if leaf.is_mkldnn else self._count_storage(leaf)
         self.peak = max(self.peak, self.now)
         return result
 
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        address, size = storage._cdata, storage.nbytes()
+    def _count_storage(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        self._count(storage, storage._cdata, storage.nbytes())
+
+    def _count(self, holder: Tensor | torch.UntypedStorage, address: int, size: int) -> None:
         if address in self._known:
             return
 
@@ -83,7 +87,7 @@ class LiveMemory(TorchDispatchMode):
 
         self._known.add(address)
         self.now += size
-        weakref.finalize(storage, forget).atexit = False
+        weakref.finalize(holder, forget).atexit = False
 
 
 def empty_model(config: ModelConfig) -> Seq2Seq:

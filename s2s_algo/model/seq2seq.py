@@ -43,7 +43,9 @@ class Seq2Seq(nn.Module):
         """
         return self.encoder(self.source_embedding(source), length)
 
-    def forward(self, source: Tensor, source_length: Tensor, target_in: Tensor) -> Tensor:
+    def forward(
+        self, source: Tensor, source_length: Tensor, target_in: Tensor, target_length: Tensor | None = None
+    ) -> Tensor:
         """What the output layer sees at every target position, given the tokens before it.
 
         The output layer is left to the caller, who knows which positions are not padding.
@@ -52,12 +54,14 @@ class Seq2Seq(nn.Module):
             source: int64 [B, S], padded with 0.
             source_length: int64 [B], at least 1.
             target_in: int64 [B, T], ``<s>`` and the target tokens, padded with 0.
+            target_length: int64 [B], how many of these count, at least 1; ``None`` for all. What is given for others
+                may be anything.
 
         Returns:
             float [B, T, H].
         """
         encoded = self.encode(source, source_length)
-        return self.decoder(self.target_embedding(target_in), encoded)
+        return self.decoder(self.target_embedding(target_in), encoded, target_length)
 
 
 def _build_encoder(config: ModelConfig) -> RecurrentEncoder | ConvolutionalEncoder:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from s2s_algo.data.batches import Batch
 from s2s_algo.data.vocabulary import PAD_ID
+from s2s_algo.model.fast_paths import has_fused_loss
 from s2s_algo.model.seq2seq import Seq2Seq
+from s2s_algo.training.output import fused_cross_entropy, plain_cross_entropy
 
 # Perplexity treats a label's probability as at least 1e-10, as the original does.
 _WORST = -math.log(1e-10)
@@ -65,20 +66,14 @@ def batch_loss(model: Seq2Seq, batch: Batch, label_smoothing: float = 0.0) -> tu
     Returns:
         The loss, a scalar with gradient, and the totals of the same forward pass.
     """
-    outputs = model(batch.source, batch.source_length, batch.target_in)
-    real = batch.target_label != PAD_ID
-    logits = model.output_layer(outputs[real])
-    labels = batch.target_label[real]
-    per_token = functional.cross_entropy(logits.float(), labels, reduction="none")
-    with torch.no_grad():
-        totals = Totals(
-            negative_log_likelihood=per_token.clamp(max=_WORST).sum(dtype=torch.float64).item(),
-            correct=int((logits.argmax(-1) == labels).sum()),
-            tokens=len(labels),
-        )
-    if label_smoothing:
-        # In terms of the mean over all tokens, the right one included.
-        share = label_smoothing * logits.shape[-1] / (logits.shape[-1] - 1)
-        over_all = -logits.float().log_softmax(-1).mean(-1)
-        per_token = (1 - share) * per_token + share * over_all
-    return per_token.mean(), totals
+    outputs = model(batch.source, batch.source_length, batch.target_in, batch.target_length)
+    real = (batch.target_label != PAD_ID).flatten().nonzero()[:, 0]
+    labels = batch.target_label.flatten()[real]
+    cross_entropy = fused_cross_entropy if has_fused_loss(real.device) else plain_cross_entropy
+    scored = cross_entropy(model.output_layer, outputs.flatten(0, 1).index_select(0, real), labels, label_smoothing)
+    totals = Totals(
+        negative_log_likelihood=scored.negative_log_likelihood.clamp(max=_WORST).sum(dtype=torch.float64).item(),
+        correct=int(scored.correct),
+        tokens=len(labels),
+    )
+    return scored.loss, totals

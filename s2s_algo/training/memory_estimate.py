@@ -8,15 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s2s_algo.model.config import ModelConfig, RecurrentEncoderConfig
+from s2s_algo.model.config import ModelConfig
 from s2s_algo.model.memory import LiveMemory, MemoryEstimate, MemoryItem, empty_model
 from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.training.optimizers import OptimizerConfig, build_optimizer
+from s2s_algo.training.output import ROWS
 
 _BYTES = 4
 
-# As the backward pass begins there are the log-probabilities, their gradient and that of the logits.
-_LOGITS = 3
+# There are the logits, which become the probabilities and their gradient, and what they are compared with.
+_LOGITS = 2
+
+# Parameters that the loops of recurrent layers lay out anew for each pass, by parts of their names.
+_LAID_OUT = ("decoder.layers.", "decoder.hidden_layer.", "decoder.attention.query_layer.", ".weight_hh_l0")
 
 # Lengths at which activations are measured. They grow linearly with each, so two lengths tell of all others.
 _SHORT, _LONG = 2, 4
@@ -25,7 +29,7 @@ _SHORT, _LONG = 2, 4
 def estimate_training(
     config: ModelConfig, optimizer: OptimizerConfig, batch: int, source: int, target: int
 ) -> MemoryEstimate:
-    """What one update needs in float32.
+    """What one update needs in float32 on a CPU; a GPU needs the logits of all tokens at once, three times.
 
     Args:
         config: The shape of the model.
@@ -43,20 +47,23 @@ def estimate_training(
         updating.step(1.0)
     temporary = live.peak - state - weights
     kept = activations(config, batch, source, target)
-    workspace = _workspace(config, batch, source)
-    tokens, vocabulary = batch * target, config.target_embedding.vocabulary_size
-    logits = _LOGITS * _BYTES * tokens * vocabulary
+    loops = _BYTES * _loop_weights(model)
+    tokens, vocabulary = min(batch * target, ROWS), config.target_embedding.vocabulary_size
+    # The gradient of the output layer comes with the logits, before all others.
+    logits = _BYTES * vocabulary * (_LOGITS * tokens + config.decoder.output_size + 1)
     items = (
         MemoryItem("weights", "weights", weights),
         MemoryItem("optimizer_state", f"optimizer state ({optimizer.type})", state),
         MemoryItem("gradients", "gradients", weights),
         MemoryItem("update", "numbers of the update itself", temporary),
         MemoryItem("activations", "activations kept for the backward pass", kept),
-        MemoryItem("lstm_workspace", "more for LSTM layers of the encoder on a CPU", workspace),
-        MemoryItem("logits", f"logits and gradients, {_LOGITS} x {tokens:,} x {vocabulary:,}", logits),
+        MemoryItem("loops", "weights laid out for the loops of recurrent layers", loops),
+        MemoryItem(
+            "logits", f"logits, {_LOGITS} x {tokens:,} x {vocabulary:,}, and the output layer's gradient", logits
+        ),
     )
     task = f"training with {batch:,} pairs of {source:,} source and {target:,} target positions"
-    return MemoryEstimate(task, items, weights + state + max(kept + workspace + logits, weights + temporary))
+    return MemoryEstimate(task, items, weights + state + max(kept + logits, kept + loops, weights + temporary))
 
 
 def activations(config: ModelConfig, batch: int, source: int, target: int) -> int:
@@ -102,16 +109,10 @@ def _with_positions(config: ModelConfig) -> ModelConfig:
     return config.model_copy(update=parts)
 
 
-def _workspace(config: ModelConfig, batch: int, source: int) -> int:
-    """What oneDNN, which computes LSTM layers on CPUs, keeps beyond what autograd would.
-
-    Its workspace has six numbers per input or unit, whichever are more, and nine per unit, for each token; in return,
-    autograd keeps six per unit less. GRU layers and GPUs have no such workspace.
-    """
-    encoder = config.encoder
-    if not isinstance(encoder, RecurrentEncoderConfig) or encoder.cell_type != "lstm":
-        return 0
-    hidden, inputs = encoder.num_hidden, config.source_embedding.size
-    layers = [(inputs, hidden // 2)] * 2 + [(hidden, hidden)] * (encoder.num_layers - 1)
-    per_token = sum(6 * max(size, units) + 3 * units for size, units in layers)
-    return _BYTES * batch * (source + 1) * per_token
+def _loop_weights(model: Seq2Seq) -> int:
+    """Numbers of the weights that loops multiply with."""
+    return sum(
+        weight.numel()
+        for name, weight in model.named_parameters()
+        if weight.dim() == 2 and any(part in name for part in _LAID_OUT)
+    )

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from s2s_algo.model import decoder_recurrent
 from s2s_algo.model.config import EmbeddingConfig
 from s2s_algo.model.embeddings import Embedding
 from tests.unit.small_model import padded, small_config, small_model
@@ -81,7 +82,9 @@ def combined_inputs(model):
     return torch.stack(seen)
 
 
-def test_hidden_dropout_is_drawn_afresh_at_each_step():
+def test_hidden_dropout_is_drawn_afresh_at_each_step(monkeypatch):
+    # The fast path, which has no layer to look into, uses the same factors; test_fused_decoder.py compares both.
+    monkeypatch.setattr(decoder_recurrent, "has_fused_loops", lambda device: False)
     model = small_model(small_config(hidden_dropout=0.5, encoder_hidden=60, decoder_hidden=60))
     everything = combined_inputs(model)
     assert everything.all()

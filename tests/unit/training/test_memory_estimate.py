@@ -103,7 +103,7 @@ def test_with_many_weights_the_update_needs_most(name):
     h = validate({**SMALL, **CHOICES[name], "rnn_num_hidden": "512", "rnn_attention_type": "dot"}).hyperparameters
     found = estimate(h)
     update = sum(found[item] for item in ("weights", "optimizer_state", "gradients", "update"))
-    if name in ("adam", "rmsprop"):
+    if name == "rmsprop":
         assert found.peak == update
         assert real_peak(h) == pytest.approx(found.peak, rel=0.1)
     else:
@@ -111,12 +111,12 @@ def test_with_many_weights_the_update_needs_most(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "state", "update"), [("adam", 2, 1), ("rmsprop", 1, 1), ("momentum", 1, 0), ("defaults", 0, 0)]
+    ("name", "state", "update"), [("adam", 2, 0), ("rmsprop", 1, 1), ("momentum", 1, 0), ("defaults", 0, 0)]
 )
 def test_optimizers_have_so_many_numbers_per_weight(name, state, update):
     found = estimate(hyperparameters(name))
     assert found["optimizer_state"] == state * found["weights"]
-    assert found["update"] == update * found["weights"]
+    assert found["update"] == pytest.approx(update * found["weights"], abs=4)
     assert found["gradients"] == found["weights"]
 
 
@@ -128,36 +128,6 @@ def test_activations_of_long_sentences_follow_exactly_from_short_ones(name, batc
     # A sentence of one token has no gaps between tokens, which some tensors are then views of.
     tolerance = 0 if min(source, target) > 1 else measured // 4
     assert abs(activations(config, batch, source, target) - measured) <= tolerance
-
-
-def onednn_workspace(inputs, units, batch, source):
-    """Bytes of what oneDNN keeps of a layer for its backward pass."""
-    layer, found = torch.nn.LSTM(inputs, units, batch_first=True), []
-
-    def save(tensor):
-        if tensor.dtype == torch.uint8:
-            found.append(tensor.nbytes)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        layer(torch.zeros(batch, source, inputs))
-    return sum(found)
-
-
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="LSTM layers are not oneDNN's here")
-@pytest.mark.parametrize(("inputs", "units"), [(512, 512), (512, 128), (128, 256), (64, 64), (256, 512)])
-def test_lstm_layers_on_a_cpu_keep_what_their_library_does(inputs, units):
-    """Autograd itself would keep seven numbers per unit; one of them, the output, is kept here too."""
-    h = validate({"num_embed_source": str(inputs), "rnn_num_hidden": str(2 * units)}).hyperparameters
-    config = model_config(h, VOCABULARY, VOCABULARY)
-    more = estimate_training(config, optimizer_config(h), BATCH, SOURCE, TARGET)["lstm_workspace"]
-    autograd = 4 * BATCH * SOURCE * 6 * units
-    assert more + 2 * autograd == pytest.approx(2 * onednn_workspace(inputs, units, BATCH, SOURCE), rel=0.1)
-
-
-def test_gru_and_convolutional_encoders_keep_nothing_more():
-    assert estimate(hyperparameters("gru"))["lstm_workspace"] == 0
-    assert estimate(hyperparameters("cnn, rnn"))["lstm_workspace"] == 0
 
 
 def test_sizes_beyond_any_machine_are_told_at_once():
@@ -179,8 +149,8 @@ def test_items_have_descriptions_and_the_task_its_sizes():
         "gradients",
         "numbers of the update itself",
         "activations kept for the backward pass",
-        "more for LSTM layers of the encoder on a CPU",
-        "logits and gradients, 3 x 192 x 300",
+        "weights laid out for the loops of recurrent layers",
+        "logits, 2 x 192 x 300, and the output layer's gradient",
     ]
 
 

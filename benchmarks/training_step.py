@@ -1,0 +1,185 @@
+"""Speed of updates on this machine, as a share of what its matrix products allow.
+
+Give a folder with ``train.*`` text files for a real corpus: one sentence per line, tokens separated by blanks. Without
+one, random sentences of similar lengths and vocabularies are drawn. Compare two versions of the code only by running
+both in turn on the same quiet machine; with one thread, processor time tells more than time.
+"""
+
+from __future__ import annotations
+
+import gzip
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+
+from benchmarks._synthetic import vocabularies, write_channels, write_pairs
+from s2s_algo.data.batches import Batch
+from s2s_algo.data.channels import Channels
+from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
+from s2s_algo.hyperparameters import validate
+from s2s_algo.model.seq2seq import Seq2Seq
+from s2s_algo.training.assembly import Assembled, assemble
+from s2s_algo.training.trainer import update
+
+# The sizes in which the field compares such models.
+CONFIGURATIONS = {
+    "A": {"rnn_num_hidden": "512", "num_embed_source": "256", "num_embed_target": "256", "rnn_attention_type": "mlp"},
+    "B": {"rnn_attention_type": "mlp"},
+    "C": {
+        "encoder_type": "cnn",
+        "decoder_type": "cnn",
+        "cnn_num_hidden": "512",
+        "num_embed_source": "256",
+        "num_embed_target": "256",
+        "cnn_kernel_width_encoder": "3",
+        "cnn_kernel_width_decoder": "5",
+        "num_layers_encoder": "3",
+        "num_layers_decoder": "3",
+        "cnn_activation_type": "glu",
+    },
+}
+_PAIRS = 6_400
+_SQUARE = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Some updates: real target tokens, operations of matrix products on real tokens, seconds, processor seconds."""
+
+    tokens: int
+    operations: float
+    seconds: float
+    processor: float
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--configuration", "names", multiple=True, type=click.Choice(list(CONFIGURATIONS)), default=["A", "B"])
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@click.option("--languages", default="en,de", show_default=True, help="Endings of the source and the target file.")
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--updates", default=10, show_default=True, help="Updates of each round.")
+@click.option("--threads", default=1, show_default=True)
+@click.option("--profile", is_flag=True, help="Show which operators take the time.")
+def main(
+    folder: Path | None,
+    names: tuple[str, ...],
+    precision: str,
+    languages: str,
+    rounds: int,
+    updates: int,
+    threads: int,
+    profile: bool,
+) -> None:
+    """Prints throughputs in real target tokens, ``</s>`` included, no padding counted."""
+    torch.set_num_threads(threads)
+    print(f"torch {torch.__version__}, {threads} threads, {precision}, batches of 64 pairs, Adam, no dropout")
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="s2s-bench-") as scratch:
+            assembled = _assemble(Path(scratch), folder, languages, {**CONFIGURATIONS[name], "precision": precision})
+            _measure(assembled, 0, updates)  # the first ones pay for memory and code that later ones find ready
+            found, ceilings = [], []
+            for number in range(rounds):
+                ceilings.append(ceiling(precision, time.process_time if threads == 1 else time.perf_counter))
+                found.append(_measure(assembled, number, updates))
+            rates = [measured.tokens / measured.processor for measured in found]
+            per_second = statistics.median(measured.tokens / measured.seconds for measured in found)
+            # Of one thread the processor's seconds count, which others on this machine change less.
+            share = statistics.median(
+                measured.operations / (measured.processor if threads == 1 else measured.seconds) / most
+                for measured, most in zip(found, ceilings, strict=True)
+            )
+            print(
+                f"{name}: {statistics.median(rates):6.0f} tokens per processor second ({min(rates):.0f} to "
+                f"{max(rates):.0f}), {per_second:6.0f} per second; products {statistics.median(ceilings) / 1e9:.0f} "
+                f"GFLOP/s, of which training reaches {share:.0%}",
+                flush=True,
+            )
+            if profile:
+                with torch.profiler.profile(record_shapes=True) as profiler:
+                    _measure(assembled, 0, updates)
+                print(
+                    profiler.key_averages(group_by_input_shape=False).table(sort_by="self_cpu_time_total", row_limit=30)
+                )
+
+
+def ceiling(precision: str, clock: Callable[[], float]) -> float:
+    """Operations per second of large square products."""
+    dtype = getattr(torch, precision)
+    left, right = torch.randn(2, _SQUARE, _SQUARE).to(dtype)
+    product = torch.ops.mkldnn._linear_pointwise if torch.backends.mkldnn.is_available() else None
+    times = []
+    for _ in range(4):
+        began = clock()
+        if product is None:
+            left @ right
+        else:
+            product(left, right, None, "none", [], "")
+        times.append(clock() - began)
+    return 2 * _SQUARE**3 / min(times)
+
+
+def operations(model: Seq2Seq, batch: Batch) -> float:
+    """Of the matrix products that the real tokens of an update need: one forward, two backward."""
+    source, target = int(batch.source_length.sum()), int(batch.target_length.sum())
+    count = 0.0
+    for name, weight in model.named_parameters():
+        if weight.dim() > 1 and "embedding" not in name and "positions" not in name:
+            of_source = name.startswith("encoder") or ".source_layer" in name
+            rows = len(batch.source) if "state_layers" in name else source if of_source else target
+            count += 6 * weight.numel() * rows
+    return count
+
+
+def _measure(assembled: Assembled, epoch: int, updates: int) -> Measured:
+    job = assembled.job
+    plan = [planned for planned in job.train_data.plan(epoch) if len(planned.pairs) == 64][:updates]
+    needed = sum(operations(job.model, job.train_data.collate(planned)) for planned in plan)
+    began, processor = time.perf_counter(), time.process_time()
+    tokens = sum(update(job, assembled.state, planned).tokens for planned in plan)
+    return Measured(tokens, needed, time.perf_counter() - began, time.process_time() - processor)
+
+
+def _assemble(scratch: Path, folder: Path | None, languages: str, hyperparameters: dict[str, str]) -> Assembled:
+    if folder is None:
+        channels, words = write_channels(scratch, _PAIRS), vocabularies()
+    else:
+        channels, words = _real(scratch, folder, languages)
+    return assemble(
+        validate({**hyperparameters, "optimizer_type": "adam", "batch_size": "64"}).hyperparameters,
+        channels,
+        words,
+        scratch=scratch / "corpus",
+        checkpoints=scratch / "checkpoints",
+        host="benchmark",
+        stop_requested=lambda: False,
+    )
+
+
+def _real(scratch: Path, folder: Path, languages: str) -> tuple[Channels, tuple[Vocabulary, Vocabulary]]:
+    """The text of a folder, with all words that occur twice."""
+    sides = []
+    for language in languages.split(","):
+        (file,) = folder.glob(f"train.{language}*")
+        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        sides.append([line.split() for line in content.decode().splitlines()])
+    words = tuple(_vocabulary(side) for side in sides)
+    ids = [[vocabulary.encode_tokens(line) for line in side] for vocabulary, side in zip(words, sides, strict=True)]
+    pairs = [pair for pair in zip(*ids, strict=True) if all(pair)]
+    return write_pairs(scratch, pairs), (words[0], words[1])
+
+
+def _vocabulary(lines: list[list[str]]) -> Vocabulary:
+    counts = Counter(word for line in lines for word in line)
+    return Vocabulary.from_tokens([*SPECIAL_TOKENS, *(word for word, count in counts.most_common() if count > 1)])
+
+
+if __name__ == "__main__":
+    main()

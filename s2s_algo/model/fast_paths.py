@@ -1,0 +1,19 @@
+"""Where fast paths are taken; everywhere else their plain twins are."""
+
+from __future__ import annotations
+
+import torch
+
+
+def has_fused_loops(device: torch.device) -> bool:
+    """Whether recurrent layers run as one operation each (``fused_decoder.py``, ``fused_sequence.py``).
+
+    On GPUs they do not: there cuDNN is faster, and the number of rows of each step would have to be waited for. On the
+    meta device, where memory is counted, they do what they do on CPUs.
+    """
+    return device.type in ("cpu", "meta")
+
+
+def has_fused_loss(device: torch.device) -> bool:
+    """Whether the output layer and the loss run as one operation (``training/output.py``): on CPUs alone, for now."""
+    return device.type == "cpu"

@@ -1,0 +1,116 @@
+"""The loops of recurrent layers as one operation each, against their plain twins: values and all gradients."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s2s_algo.model import decoder_recurrent, encoder_recurrent, products
+from s2s_algo.model.shapes import length_mask
+from s2s_algo.model.steps import Steps
+from tests.unit.small_model import ATTENTIONS, CELLS, configs_of, padded, parallel, seeds, small_config, small_model
+
+SOURCE = padded([[5, 6, 7], [8, 9], [4]])
+TARGET = padded([[2, 4], [2, 6, 7, 8], [2]])
+
+
+def choose(monkeypatch, fused):
+    for module in (decoder_recurrent, encoder_recurrent):
+        monkeypatch.setattr(module, "has_fused_loops", lambda device: fused)
+
+
+def passes(config, seed, pairs=(SOURCE, TARGET), dtype=torch.float32):
+    """The answers at real positions and the gradients of a random function of them, by parameter."""
+    model = small_model(config, seed).train().to(dtype)
+    (source, source_length), (target, target_length) = pairs
+    torch.manual_seed(seed)  # of dropout
+    answers = model(source, source_length, target, target_length)
+    answers = answers[length_mask(target_length, target.shape[1])]
+    wanted = torch.randn(answers.shape, generator=torch.Generator().manual_seed(seed))
+    (answers * wanted).sum().backward()
+    return answers.detach(), {
+        name: torch.zeros_like(weight) if weight.grad is None else weight.grad
+        for name, weight in model.named_parameters()
+    }
+
+
+def difference(one, other):
+    # Gradients that are nearly zero are compared with what such a model's gradients are like.
+    return ((one - other).norm() / other.norm().clamp(min=0.1)).item()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    config=configs_of(encoders=["rnn"], decoders=["rnn"]),
+    dropout=st.sampled_from([0.0, 0.4]),
+    pairs=parallel(),
+    seed=seeds,
+)
+def test_values_and_gradients_are_those_of_the_plain_loops(config, dropout, pairs, seed):
+    decoder = config.decoder.model_copy(update={"hidden_dropout": dropout})
+    config = config.model_copy(update={"decoder": decoder})
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        choose(monkeypatch, True)
+        answers, gradients = passes(config, seed, tuple(map(padded, pairs)))
+        choose(monkeypatch, False)
+        expected, expected_gradients = passes(config, seed, tuple(map(padded, pairs)))
+    assert difference(answers, expected) < 1e-5
+    for name, gradient in gradients.items():
+        assert difference(gradient, expected_gradients[name]) < 1e-5, name
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_without_onednn_the_same_comes_out(monkeypatch, cell, attention):
+    config = small_config(cell=cell, attention=attention, decoder_layers=2, encoder_layers=2)
+    expected, expected_gradients = passes(config, 1)
+    monkeypatch.setattr(products, "_has_onednn", lambda weight: False)
+    answers, gradients = passes(config, 1)
+    torch.testing.assert_close(answers, expected)
+    torch.testing.assert_close(gradients, expected_gradients)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_double_precision_stays_double(monkeypatch, cell):
+    config = small_config(cell=cell, decoder_layers=2)
+    answers, gradients = passes(config, 2, dtype=torch.float64)
+    choose(monkeypatch, False)
+    expected, expected_gradients = passes(config, 2, dtype=torch.float64)
+    torch.testing.assert_close(answers, expected)
+    torch.testing.assert_close(gradients, expected_gradients)
+
+
+def test_bfloat16_is_near_float32():
+    config = small_config(decoder_layers=2, encoder_layers=2)
+    expected, expected_gradients = passes(config, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        answers, gradients = passes(config, 3)
+    assert answers.dtype == torch.float32
+    assert 1e-5 < difference(answers, expected) < 0.03
+    for name, gradient in gradients.items():
+        assert difference(gradient, expected_gradients[name]) < 0.1, name
+
+
+def test_a_second_backward_pass_is_refused():
+    model = small_model()
+    loss = model(*SOURCE, *TARGET).sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=150))
+def test_steps_have_every_token_once_and_few_others(lengths):
+    length, width = torch.tensor(lengths), max(lengths) + 1
+    steps = Steps.of(length, len(lengths), width, length.device)
+    positions = steps.positions.tolist()
+    real = {row * width + step for row, of_row in enumerate(lengths) for step in range(of_row)}
+    assert len(set(positions)) == len(positions) == steps.total
+    assert real <= set(positions)
+    assert list(steps.sizes) == sorted(steps.sizes, reverse=True)
+    assert len(steps.sizes) == max(lengths)
+    assert all(size - sum(n > step for n in lengths) < 8 for step, size in enumerate(steps.sizes))
+    batch = torch.arange(len(lengths) * width, dtype=torch.float32).view(-1, width)
+    assert torch.equal(steps.gather(batch), torch.tensor(positions, dtype=torch.float32))
+    mask = length_mask(length, width)
+    assert torch.equal(steps.scatter(steps.gather(batch))[mask], batch[mask])
