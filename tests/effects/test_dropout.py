@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from s2s_algo.decoding.translator import Translator
+from s2s_algo.model import decoder_recurrent
 from tests.tiny_job import draw_pairs
 
 NAMES = ("embed_dropout_source", "embed_dropout_target", "rnn_decoder_hidden_dropout")
@@ -21,6 +22,12 @@ SIZES = {
     "max_seq_len_target": "6",
 }
 PAIRS = {"train_pairs": draw_pairs(64, seed=3, shortest=6, longest=6)}
+
+
+@pytest.fixture(autouse=True)
+def plain_loop(monkeypatch):
+    """Hooks see the steps of the plain loop alone; test_fused_loops.py compares the fused one with it."""
+    monkeypatch.setattr(decoder_recurrent, "has_fused_loops", lambda device: False)
 
 
 class Look:
