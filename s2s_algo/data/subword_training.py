@@ -78,7 +78,5 @@ def _reason(message: str) -> str:
     sizes = re.search(r"smaller than required_chars\. (\d+) vs (\d+)", message)
     if sizes:
         asked, needed = (int(size) - _SYMBOLS for size in sizes.groups())
-        return (
-            f"{asked} pieces are fewer than the {needed} different characters of the text; ask for more than {needed}"
-        )
+        return f"{asked} pieces are fewer than the {needed} different characters of the text; ask for {needed} or more"
     return f"SentencePiece says: {message.rpartition('] ')[2].strip() or message}"
