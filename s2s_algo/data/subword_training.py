@@ -14,8 +14,8 @@ from s2s_algo.errors import ClientError
 SubwordType = Literal["unigram", "bpe"]
 SUBWORD_TYPES: tuple[SubwordType, ...] = get_args(SubwordType)
 
-# Sentences that pieces are learnt from. More of them need memory, some 200 bytes each, and teach little.
-_MOST_SENTENCES = 5_000_000
+# Sentences that pieces are learnt from. More of them teach little, and unigram needs 20 bytes of memory per character.
+_MOST_SENTENCES = 1_000_000
 # Beside the pieces, a model has <unk>, <s> and </s>.
 _SYMBOLS = 3
 # SentencePiece divides sums of floats among as many, so their number changes the pieces: it must not be the machine's.
@@ -27,7 +27,7 @@ def train_subwords(sentences: Iterable[str], pieces: int, subword_type: SubwordT
     """Trains a model of SentencePiece; the same sentences give the same model, on any number of cores.
 
     Args:
-        sentences: Text; of more than five million sentences, as many are drawn.
+        sentences: Text; of more than a million sentences, a million are drawn.
         pieces: How many to make; fewer if the text has no more.
         subword_type: How.
         option: What the user asks for more pieces with.

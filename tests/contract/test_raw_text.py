@@ -1,4 +1,4 @@
-"""Raw text there and back: ``s2s prepare`` cuts it, ``train`` learns it, ``s2s translate`` and ``serve`` answer in it."""
+"""Raw text there and back: ``s2s prepare`` cuts it, ``train`` learns it, ``translate`` and ``serve`` answer in it."""
 
 import gzip
 import itertools
