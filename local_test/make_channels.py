@@ -14,7 +14,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from local_test.corpora import Corpus, pronunciation_corpus, read_cmudict, reverse_corpus
-from s2s_algo.data.prepare import PrepareOptions, PrepareReport, prepare
+from s2s_algo.data.parallel_text import TwoTexts
+from s2s_algo.data.prepare import prepare
+from s2s_algo.data.prepare_options import PrepareOptions
+from s2s_algo.data.prepare_report import PrepareReport
 from s2s_algo.errors import S2SError
 
 # Small and quick; for real data, pass a file with the names of docs/hyperparameters.md.
@@ -48,10 +51,8 @@ def lay_out_text(
         raise SystemExit(f"{folder} is not empty; name another folder, or remove it first")
     report = prepare(
         PrepareOptions(
-            train_source=train[0],
-            train_target=train[1],
-            validation_source=validation[0],
-            validation_target=validation[1],
+            train=TwoTexts(*train),
+            validation=TwoTexts(*validation),
             output=folder / "input" / "data",
             channels=True,
         )

@@ -48,36 +48,67 @@ def main() -> None:
     """Sequence-to-sequence models: prepare data, translate, average, import, describe."""
 
 
+_POSITIVE = click.IntRange(min=1)
+_FILE = click.Path(path_type=Path)
+
+
 @main.command()
-@click.argument("train_source", type=click.Path(path_type=Path))
-@click.argument("train_target", type=click.Path(path_type=Path))
-@click.argument("validation_source", type=click.Path(path_type=Path))
-@click.argument("validation_target", type=click.Path(path_type=Path))
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to write into.")
+@click.argument(
+    "texts", nargs=-1, type=_FILE, metavar="[TRAIN_SOURCE TRAIN_TARGET] [VALIDATION_SOURCE VALIDATION_TARGET]"
+)
+@click.option("--train", type=_FILE, help="A .tsv or .tmx in place of the two texts to train on.")
+@click.option("--validation", type=_FILE, help="A .tsv or .tmx in place of the two texts to validate on.")
+@click.option("--source-language", metavar="CODE", help="Source of a .tmx, such as en, which stands for en-US too.")
+@click.option("--target-language", metavar="CODE", help="Target of a .tmx.")
+@click.option("--output", "-o", required=True, type=_FILE, help="Folder to write into.")
 @click.option("--channels", is_flag=True, help="Write into the folders train, validation and vocab below OUTPUT.")
-@click.option("--num-words-source", default=50_000, type=click.IntRange(min=1), show_default=True)
-@click.option("--num-words-target", default=50_000, type=click.IntRange(min=1), show_default=True)
-@click.option("--word-min-count-source", default=1, type=click.IntRange(min=1), show_default=True)
-@click.option("--word-min-count-target", default=1, type=click.IntRange(min=1), show_default=True)
-@click.option("--single-vocabulary", is_flag=True, help="One vocabulary of both sides, with the source's limits.")
-@click.option("--vocabulary-source", type=click.Path(path_type=Path), help="Use this file; needs --vocabulary-target.")
-@click.option("--vocabulary-target", type=click.Path(path_type=Path), help="Use this file; needs --vocabulary-source.")
-def prepare(**options: Any) -> None:
+@click.option("--subwords-source", type=_POSITIVE, metavar="N", help="Learn N pieces from the source text.")
+@click.option("--subwords-target", type=_POSITIVE, metavar="N", help="Learn N pieces from the target text.")
+@click.option("--subword-model-source", type=_FILE, help="Cut the source text with this model of SentencePiece.")
+@click.option("--subword-model-target", type=_FILE, help="Cut the target text with this model of SentencePiece.")
+@click.option("--subword-type", type=click.Choice(["unigram", "bpe"]), help="How pieces are learnt; default: unigram.")
+@click.option("--num-words-source", type=_POSITIVE, metavar="N", help="Most source words; default: 50000.")
+@click.option("--num-words-target", type=_POSITIVE, metavar="N", help="Most target words; default: 50000.")
+@click.option("--word-min-count-source", type=_POSITIVE, metavar="N", help="Occurrences of a word; default: 1.")
+@click.option("--word-min-count-target", type=_POSITIVE, metavar="N", help="Occurrences of a word; default: 1.")
+@click.option("--single-vocabulary", is_flag=True, help="One vocabulary of both sides, with the source's options.")
+@click.option("--vocabulary-source", type=_FILE, help="Use this file; needs one of the target, or its sub-words.")
+@click.option("--vocabulary-target", type=_FILE, help="Use this file; needs one of the source, or its sub-words.")
+@click.option("--max-length", type=_POSITIVE, metavar="N", help="Skip training pairs with more tokens on a side.")
+@click.option(
+    "--max-ratio",
+    type=click.FloatRange(min=1),
+    metavar="R",
+    help="Skip training pairs of which a side has more than R times the tokens of the other.",
+)
+@click.option("--drop-duplicates", is_flag=True, help="Skip training pairs that are equal to an earlier one.")
+def prepare(
+    texts: tuple[Path, ...],
+    train: Path | None,
+    validation: Path | None,
+    source_language: str | None,
+    target_language: str | None,
+    **options: Any,
+) -> None:
     """Turns parallel text (.gz too) into the files of the channels: train.rec, val.rec and two vocabularies.
+
+    Text is cut at white space or, with sub-words, into pieces; then there are their models too, and the trained model
+    takes and gives raw text.
 
     \b
     Example:
         s2s prepare train.en train.de val.en val.de --output data --channels
+    \b
+    Example with sub-words:
+        s2s prepare train.en train.de val.en val.de -o data --channels --subwords-source 8000 --subwords-target 8000
     """  # noqa: D301 (click looks for the character itself)
-    from s2s_algo.data.prepare import PrepareOptions
+    from s2s_algo.data.parallel_text import open_corpora
     from s2s_algo.data.prepare import prepare as write
+    from s2s_algo.data.prepare_options import PrepareOptions
 
-    report = write(PrepareOptions(**options))
-    for name, counts in (("train", report.train), ("validation", report.validation)):
-        click.echo(f"{name}: {counts.written} pairs written, {counts.skipped} with an empty side skipped")
-    click.echo(f"vocabularies: source {report.source_vocabulary_size}, target {report.target_vocabulary_size} entries")
-    for file in report.files:
-        click.echo(file)
+    corpora = open_corpora(texts, train, validation, source_language, target_language)
+    for line in write(PrepareOptions(train=corpora[0], validation=corpora[1], **options)).lines():
+        click.echo(line)
 
 
 @main.command()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from pathlib import Path
 
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 from s2s_algo.bleu import bleu_metric
-from s2s_algo.data.text import read_lines
+from s2s_algo.data.parallel_text import TwoTexts
 from s2s_algo.decoding.options import PrecisionName, SearchOptions
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.errors import ClientError
@@ -63,17 +62,11 @@ def read_parallel(source: Path, target: Path) -> tuple[list[str], list[str]]:
     Raises:
         ClientError: The texts cannot be read, have no lines, or not as many.
     """
-    pairs = list(zip_longest(read_lines(source), read_lines(target)))
+    pairs = list(TwoTexts(source, target).pairs())
     if not pairs:
         raise ClientError(f"{source} and {target} are empty; give a sentence per line")
-    if None in pairs[-1]:
-        numbers = [sum(line is not None for line in lines) for lines in zip(*pairs, strict=True)]
-        raise ClientError(
-            f"{source} has {numbers[0]} lines, {target} has {numbers[1]}; line n of one must be the translation of "
-            "line n of the other"
-        )
     sources, targets = zip(*pairs, strict=True)
-    return [line.strip() for line in sources], [line.strip() for line in targets]
+    return list(sources), list(targets)
 
 
 def evaluate(

@@ -1,13 +1,16 @@
-"""Texts of a sentence per line."""
+"""Files of text, packed or not."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from s2s_algo.errors import ClientError
+
+_BLOCK = 1 << 16  # bytes
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -16,13 +19,32 @@ def read_lines(path: Path) -> Iterator[str]:
     Raises:
         ClientError: The file cannot be read.
     """
+    opener = gzip.open if _is_packed(path) else open
+    # utf-8-sig: a byte order mark would become a part of the first word.
+    with _naming(path), opener(path, "rt", encoding="utf-8-sig", errors="replace") as stream:
+        yield from stream
+
+
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """Yields the bytes of a file (.gz too), unpacked, some at a time.
+
+    Raises:
+        ClientError: The file cannot be read.
+    """
+    opener = gzip.open if _is_packed(path) else open
+    with _naming(path), opener(path, "rb") as stream:
+        while block := stream.read(_BLOCK):
+            yield block
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Tells the user which file cannot be read."""
     try:
-        # utf-8-sig: a byte order mark would become a part of the first word.
-        if path.suffix == ".gz":
-            with gzip.open(path, "rt", encoding="utf-8-sig", errors="replace") as stream:
-                yield from stream
-        else:
-            with path.open(encoding="utf-8-sig", errors="replace") as stream:
-                yield from stream
+        yield
     except (OSError, EOFError, zlib.error) as error:  # the last two: damaged gzip data
         raise ClientError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from s2s_algo.checkpoints.artifact import Artifact
+from s2s_algo.data.channels import SOURCE_SUBWORDS, TARGET_SUBWORDS
 from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.errors import ClientError
 from s2s_algo.loading import load_model
@@ -58,6 +59,8 @@ def _differences(artifact: Artifact, config: ModelConfig, source: Vocabulary, ta
     ):
         if theirs.tokens != ours.tokens:
             found.append(f"the {side} vocabulary is another one ({_vocabulary_difference(theirs, ours)})")
+        elif theirs.segmentation.digest != ours.segmentation.digest:
+            found.append(_subword_difference(side, theirs, ours))
     theirs_by_name, ours_by_name = _hyperparameters(artifact.model.config), _hyperparameters(config)
     for name, value in theirs_by_name.items():
         if ours_by_name.get(name, value) != value:
@@ -74,6 +77,16 @@ def _vocabulary_difference(theirs: Vocabulary, ours: Vocabulary) -> str:
         for number, theirs, ours in unequal[:_MOST_TOKENS]
     ]
     return f"{len(theirs)} and {len(ours)} entries, {len(unequal)} ids differ: {', '.join(examples)}"
+
+
+def _subword_difference(side: str, theirs: Vocabulary, ours: Vocabulary) -> str:
+    """The same tokens would stand for other parts of a text."""
+    file = {"source": SOURCE_SUBWORDS, "target": TARGET_SUBWORDS}[side]
+    if not theirs.segmentation.digest:
+        return f"the model has no {file}, but the vocab channel has one; remove it there"
+    if not ours.segmentation.digest:
+        return f"the model has a {file}, but the vocab channel has none; copy it there from the model"
+    return f"the {file} of the vocab channel is another one; copy it there from the model"
 
 
 def _hyperparameters(config: ModelConfig) -> dict[str, object]:

@@ -17,7 +17,9 @@ import torch
 
 from s2s_algo.checkpoints.artifact import save_artifact
 from s2s_algo.data.channels import read_channels
-from s2s_algo.data.prepare import PrepareOptions, prepare
+from s2s_algo.data.parallel_text import TwoTexts
+from s2s_algo.data.prepare import prepare
+from s2s_algo.data.prepare_options import PrepareOptions
 from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.hyperparameters import validate
@@ -125,9 +127,9 @@ def write_channels(pairs, folder):
     texts = {}
     for purpose in ("train", "validation"):
         for side, name in enumerate(("source", "target")):
-            texts[f"{purpose}_{name}"] = folder / f"{purpose}.{name}"
             lines = [" ".join(pair[side]) + "\n" for pair in pairs[purpose]]
-            texts[f"{purpose}_{name}"].write_text("".join(lines))
+            (folder / f"{purpose}.{name}").write_text("".join(lines))
+        texts[purpose] = TwoTexts(folder / f"{purpose}.source", folder / f"{purpose}.target")
     prepare(PrepareOptions(**texts, output=folder / "data", channels=True))
     return read_channels(folder / "inputdataconfig.json", folder / "data")
 

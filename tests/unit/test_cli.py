@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -225,9 +226,12 @@ def test_prepare_writes_the_channels_and_tells_what_it_wrote(texts, tmp_path):
     result = run("prepare", *texts, "--output", output, "--channels")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        "train: 2 pairs written, 1 with an empty side skipped",
-        "validation: 1 pairs written, 0 with an empty side skipped",
-        "vocabularies: source 7, target 7 entries",
+        "train: 2 pairs written; skipped: 1 with an empty side",
+        "train: 2.0 source and 2.5 target tokens a pair, 0.00% and 0.00% of them <unk>",
+        "validation: 1 pairs written; skipped: 0 with an empty side",
+        "validation: 2.0 source and 1.0 target tokens a pair, 50.00% and 0.00% of them <unk>",
+        "source vocabulary: 7 entries, of words",
+        "target vocabulary: 7 entries, of words",
         *(
             str(output / name)
             for name in ("train/train.rec", "validation/val.rec", "vocab/vocab.src.json", "vocab/vocab.trg.json")
@@ -241,19 +245,53 @@ def test_prepare_writes_the_channels_and_tells_what_it_wrote(texts, tmp_path):
     }
 
 
+def vocabulary_sizes(texts, output, *options):
+    result = run("prepare", *texts, "-o", output, *options)
+    assert result.exit_code == 0, result.output
+    return [int(size) for size in re.findall(r"vocabulary: (\d+) entries", result.stdout)]
+
+
 def test_prepare_passes_all_its_options_on(texts, tmp_path):
     options = ("--num-words-source", 1, "--num-words-target", 2, "--word-min-count-source", 2)
-    assert "source 5, target 6" in run("prepare", *texts, "-o", tmp_path / "few", *options).stdout
-    assert (
-        "source 4, target 5"
-        in run(
-            "prepare", *texts, "-o", tmp_path / "none", "--word-min-count-source", 3, "--word-min-count-target", 3
-        ).stdout
-    )
-    assert "source 10, target 10" in run("prepare", *texts, "-o", tmp_path / "one", "--single-vocabulary").stdout
+    assert vocabulary_sizes(texts, tmp_path / "few", *options) == [5, 6]
+    options = ("--word-min-count-source", 3, "--word-min-count-target", 3)
+    assert vocabulary_sizes(texts, tmp_path / "none", *options) == [4, 5]
+    assert vocabulary_sizes(texts, tmp_path / "one", "--single-vocabulary") == [10, 10]
     given = [tmp_path / "few" / f"vocab.{side}.json" for side in ("src", "trg")]
     options = ("--vocabulary-source", given[0], "--vocabulary-target", given[1])
-    assert "source 5, target 6" in run("prepare", *texts, "-o", tmp_path / "given", *options).stdout
+    assert vocabulary_sizes(texts, tmp_path / "given", *options) == [5, 6]
+
+
+def test_prepare_passes_the_options_of_subwords_and_filters_on(texts, tmp_path):
+    options = ("--subwords-source", 5, "--subwords-target", 5, "--subword-type", "bpe")
+    assert vocabulary_sizes(texts, tmp_path / "learnt", *options) == [9, 9]
+    models = [tmp_path / "learnt" / f"spm.{side}.model" for side in ("src", "trg")]
+    options = ("--subword-model-source", models[1], "--subword-model-target", models[0])
+    assert vocabulary_sizes(texts, tmp_path / "given", *options) == [9, 9]
+    assert (tmp_path / "given" / "spm.src.model").read_bytes() == models[1].read_bytes()
+    result = run(
+        "prepare", *texts, "-o", tmp_path / "few", "--max-length", 9, "--max-ratio", "1.2", "--drop-duplicates"
+    )
+    assert result.stdout.splitlines()[0] == (
+        "train: 1 pairs written; skipped: 1 with an empty side, 0 too long, 1 of too unequal lengths, "
+        "0 equal to an earlier one"
+    )
+
+
+def test_prepare_reads_files_of_both_languages(texts, tmp_path):
+    (tmp_path / "train.tsv").write_text("a b\tx y\n")
+    (tmp_path / "val.tmx").write_text(
+        '<tmx><body><tu><tuv xml:lang="en"><seg>c</seg></tuv><tuv xml:lang="de"><seg>z</seg></tuv></tu></body></tmx>'
+    )
+    languages = ("--source-language", "en", "--target-language", "de")
+    for files, options in (
+        (texts[2:], ("--train", tmp_path / "train.tsv")),
+        (texts[:2], ("--validation", tmp_path / "val.tmx", *languages)),
+        ((), ("--train", tmp_path / "train.tsv", "--validation", tmp_path / "val.tmx", *languages)),
+    ):
+        result = run("prepare", *files, *options, "-o", tmp_path / "data")
+        assert result.exit_code == 0, result.output
+        assert f"train: {2 if files == texts[:2] else 1} pairs written" in result.stdout
 
 
 def test_prepare_tells_what_is_wrong_in_one_line(texts, tmp_path):

@@ -90,11 +90,11 @@ def test_the_beam_can_be_chosen(model, references):
     assert found.exact == 1.0
 
 
-def test_texts_are_read_by_token(tmp_path):
+def test_texts_are_read_by_line(tmp_path):
     (tmp_path / "source").write_text("a  b\n\n c\td \n", encoding="utf-8")
     with gzip.open(tmp_path / "target.gz", "wt", encoding="utf-8") as stream:
         stream.write("x\ny\nz z")
-    assert read_parallel(tmp_path / "source", tmp_path / "target.gz") == (["a b", "", "c d"], ["x", "y", "z z"])
+    assert read_parallel(tmp_path / "source", tmp_path / "target.gz") == (["a  b", "", "c\td"], ["x", "y", "z z"])
 
 
 @pytest.mark.parametrize(("source", "target", "numbers"), [("a\nb\n", "x\n", (2, 1)), ("a\n", "x\ny\nz\n", (1, 3))])

@@ -1,12 +1,15 @@
 """Jobs that begin with the weights of another model."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from s2s_algo.checkpoints.artifact import save_artifact
+from s2s_algo.data.segmentation import WHITESPACE
+from s2s_algo.data.subword_training import train_subwords
 from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
 from s2s_algo.errors import ClientError
 from s2s_algo.legacy.importer import import_model
@@ -181,6 +184,38 @@ def test_the_order_of_a_vocabulary_matters(tmp_path):
     message = refusal(tmp_path / "second", {}, model=model, vocabularies=(SOURCE_VOCABULARY, turned))
     assert "the target vocabulary is another one (10 and 10 entries, 6 ids differ: id 4 is 'A' in the model" in message
     assert "id 7" not in message
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_other_subwords_are_refused_even_if_their_pieces_are_the_same(side, tmp_path):
+    one, other = (train_subwords([text], 99, "unigram", "") for text in ("a b", "a a a b"))
+    pieces = Vocabulary.of_pieces(one)
+    assert pieces.tokens == Vocabulary.of_pieces(other).tokens
+    words = replace(pieces, segmentation=WHITESPACE)
+
+    def job(vocabulary):
+        pairs = [([4, 5], [6, 4, 5])] * 5
+        both = (vocabulary, words) if side == "source" else (words, vocabulary)
+        return {"vocabularies": both, "train_pairs": pairs, "validation_pairs": pairs}
+
+    def message(model, vocabulary):
+        return refusal(tmp_path / "second", {}, model=model, **job(vocabulary))
+
+    cut = saved(assemble_job(tmp_path / "cut", **job(pieces)), tmp_path / "cut-model")
+    plain = saved(assemble_job(tmp_path / "plain", **job(words)), tmp_path / "plain-model")
+    assemble_job(tmp_path / "third", model=cut, **job(pieces))
+    file = {"source": "spm.src.model", "target": "spm.trg.model"}[side]
+    beginning = "model channel: the model cannot be trained on as this job is configured: "
+    rest = ". Change the job as said, or leave the channel out to begin with new weights"
+    assert message(cut, replace(pieces, segmentation=other)) == (
+        f"{beginning}the {file} of the vocab channel is another one; copy it there from the model{rest}"
+    )
+    assert message(cut, words) == (
+        f"{beginning}the model has a {file}, but the vocab channel has none; copy it there from the model{rest}"
+    )
+    assert message(plain, pieces) == (
+        f"{beginning}the model has no {file}, but the vocab channel has one; remove it there{rest}"
+    )
 
 
 def test_a_channel_without_a_model_is_refused_with_its_name(tmp_path):
