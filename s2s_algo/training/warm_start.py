@@ -58,12 +58,17 @@ def _differences(artifact: Artifact, config: ModelConfig, source: Vocabulary, ta
         ("target", artifact.target_vocabulary, target),
     ):
         if theirs.tokens != ours.tokens:
-            found.append(f"the {side} vocabulary is another one ({_vocabulary_difference(theirs, ours)})")
+            found.append(
+                f"the {side} vocabulary is another one ({_vocabulary_difference(theirs, ours)}); copy that of the model "
+                "and prepare the records with it"
+            )
         elif theirs.segmentation.digest != ours.segmentation.digest:
             found.append(_subword_difference(side, theirs, ours))
     theirs_by_name, ours_by_name = _hyperparameters(artifact.model.config), _hyperparameters(config)
     for name, value in theirs_by_name.items():
-        if ours_by_name.get(name, value) != value:
+        if name not in ours_by_name:  # it means nothing to the job's own kind of encoder or decoder
+            found.append(f"{name} must be {_written(value)}")
+        elif ours_by_name[name] != value:
             found.append(f"{name} must be {_written(value)}, not {_written(ours_by_name[name])}")
     return found
 

@@ -142,7 +142,11 @@ DIFFERENCES = [
         "rnn_first_residual_layer must be 2, not 3",
     ),
     ({}, {"encoder_type": "cnn"}, "encoder_type must be rnn, not cnn"),
-    (CNN, {"decoder_type": "rnn"}, "decoder_type must be cnn, not rnn"),
+    (
+        CNN,
+        {"decoder_type": "rnn"},
+        "decoder_type must be cnn, not rnn; cnn_kernel_width_decoder must be 5; max_seq_len_target must be 12",
+    ),
     (CNN, {"cnn_num_hidden": "5"}, "cnn_num_hidden must be 6, not 5"),
     (CNN, {"cnn_activation_type": "relu"}, "cnn_activation_type must be glu, not relu"),
     (CNN, {"cnn_kernel_width_encoder": "5"}, "cnn_kernel_width_encoder must be 3, not 5"),
@@ -174,7 +178,7 @@ def test_all_differences_are_told_at_once(tmp_path):
     assert (
         "the source vocabulary is another one (12 and 13 entries, 2 ids differ: "
         "id 8 is 'e' in the model and 'x' in the vocab channel, id 12 is missing in the model and 'i' in the vocab "
-        "channel); num_embed_source must be 5, not 9; rnn_num_hidden must be 8, not 10"
+        "channel); copy that of the model and prepare the records with it; num_embed_source must be 5, not 9; rnn_num_hidden must be 8, not 10"
     ) in message
 
 
