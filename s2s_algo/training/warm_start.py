@@ -59,8 +59,8 @@ def _differences(artifact: Artifact, config: ModelConfig, source: Vocabulary, ta
     ):
         if theirs.tokens != ours.tokens:
             found.append(
-                f"the {side} vocabulary is another one ({_vocabulary_difference(theirs, ours)}); copy that of the model "
-                "and prepare the records with it"
+                f"the {side} vocabulary is another one ({_vocabulary_difference(theirs, ours)}); copy that of the "
+                "model and prepare the records with it"
             )
         elif theirs.segmentation.digest != ours.segmentation.digest:
             found.append(_subword_difference(side, theirs, ours))

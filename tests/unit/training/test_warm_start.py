@@ -178,7 +178,8 @@ def test_all_differences_are_told_at_once(tmp_path):
     assert (
         "the source vocabulary is another one (12 and 13 entries, 2 ids differ: "
         "id 8 is 'e' in the model and 'x' in the vocab channel, id 12 is missing in the model and 'i' in the vocab "
-        "channel); copy that of the model and prepare the records with it; num_embed_source must be 5, not 9; rnn_num_hidden must be 8, not 10"
+        "channel); copy that of the model and prepare the records with it; num_embed_source must be 5, not 9; "
+        "rnn_num_hidden must be 8, not 10"
     ) in message
 
 
