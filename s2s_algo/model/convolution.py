@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from s2s_algo.model.config import ActivationType, ConvolutionalDecoderConfig, ConvolutionalEncoderConfig
+from s2s_algo.model.products import linear
 
 
 def _gated(outputs: Tensor) -> Tensor:
@@ -57,7 +58,7 @@ class Convolution(nn.Module):
         Returns:
             float [..., H].
         """
-        outputs = functional.linear(windows.flatten(-2), self.weight.flatten(1), self.bias)
+        outputs = linear(windows.flatten(-2), self.weight.flatten(1), self.bias)
         return self.activation(outputs)
 
 

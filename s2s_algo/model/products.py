@@ -8,10 +8,14 @@ numbers that they do not know, the same products are made in the ordinary way.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from s2s_algo.model.fast_paths import has_fused_loops
 
 # Rows float32 [N, I] times a weight: float32 [N, O].
 Product = Callable[[Tensor], Tensor]
@@ -124,6 +128,35 @@ class Weight:
             rows = functional.pad(rows, (0, 0, 0, missing))
         outputs: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
         return outputs[:number]
+
+
+class _Linear(torch.autograd.Function):
+    """``functional.linear`` of many rows, in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, weight)
+        return once(rows, weight, bias, rows.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rows, weight = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        of_weight = weight_gradient(gradient, rows, rows.dtype)
+        return Weight(weight, rows.dtype).back(gradient), of_weight, gradient.sum(0)
+
+
+def linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``functional.linear``, faster for whole sequences on CPUs: float [..., O] of float [..., I].
+
+    In mixed precision, and wherever few rows are multiplied, torch's own is as good.
+    """
+    is_fast = has_fused_loops(inputs.device) and torch.is_grad_enabled() and inputs.dtype == torch.float32
+    if not is_fast or product_dtype() != torch.float32:
+        return functional.linear(inputs, weight, bias)
+    outputs: Tensor = _Linear.apply(inputs.reshape(-1, inputs.shape[-1]), weight, bias)  # type: ignore[no-untyped-call]
+    return outputs.view(*inputs.shape[:-1], len(weight))
 
 
 def _has_onednn(weight: Tensor) -> bool:

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from s2s_algo.model.products import Weight, once
+from s2s_algo.model.products import Weight, linear, once
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -33,3 +33,23 @@ def test_columns_of_a_matrix_take_no_longer_than_a_matrix_of_their_own():
         return min(times)
 
     assert seconds(whole[:, :256]) < 20 * seconds(whole[:, :256].contiguous())
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 24), (1, 1, 24), (100, 24)])
+@pytest.mark.parametrize("outputs", [1, 40])
+def test_a_linear_layer_of_sequences_is_as_torchs_own(shape, outputs):
+    torch.manual_seed(5)
+    tensors = [torch.randn(*size, requires_grad=True) for size in (shape, (outputs, 24), (outputs,))]
+    upstream = torch.randn(*shape[:-1], outputs)
+    found = []
+    for layer in (linear, torch.nn.functional.linear):
+        value = layer(*tensors)
+        found.append([value, *torch.autograd.grad(value, tensors, upstream)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_mixed_precision_leaves_linear_layers_to_torch():
+    inputs, weight, bias = torch.randn(4, 24), torch.randn(8, 24), torch.randn(8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(inputs, weight, bias).dtype == torch.bfloat16
