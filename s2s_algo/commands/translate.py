@@ -1,0 +1,81 @@
+"""``s2s translate``."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from s2s_algo.commands.parameters import POSITIVE, beam_option, model_option, precision_option
+from s2s_algo.commands.utf8 import use_utf8
+from s2s_algo.decoding.options import PrecisionName
+
+_LINES_AT_ONCE = 256
+
+
+@click.command()
+@model_option(help="Folder of the artifact.")
+@beam_option
+@click.option("--n-best", default=1, type=POSITIVE, show_default=True, help="Translations per sentence.")
+@click.option("--scores", is_flag=True, help="Put the score and a tab before each translation; lower is better.")
+@click.option("--json", "as_json", is_flag=True, help="Write an object per line, with tokens, score and attention.")
+@precision_option(default="float32", show_default=True, help="Of products with the weights.")
+def translate(
+    folder: Path, beam_size: int | None, n_best: int, scores: bool, as_json: bool, precision: PrecisionName
+) -> None:
+    """Translates standard input to standard output, a sentence of whitespace-separated tokens per line.
+
+    With --n-best N, a line is "number of the sentence ||| translation ||| score", best first; a blank sentence, or one
+    that is translated in pieces, has only one. With --json, the object has them under n_best.
+
+    \b
+    Example:
+        echo "h e l l o" | s2s translate --model /opt/ml/model
+    """  # noqa: D301 (click looks for the character itself)
+    from dataclasses import replace
+
+    from s2s_algo.decoding.translator import Translator
+
+    translator = Translator.load(folder, precision=precision)
+    options = replace(translator.options, n_best=n_best, with_attention=as_json)
+    if beam_size is not None:
+        options = replace(options, beam_size=beam_size)
+    options.check(len(translator.target_vocabulary))
+    use_utf8()
+    number = 0
+    # A person at a terminal wants each answer at once.
+    for lines in _chunks(sys.stdin, 1 if sys.stdin.isatty() else _LINES_AT_ONCE):
+        sources = [translator.source_vocabulary.encode(line) for line in lines]
+        for found in translator.translate_n_best(sources, options):
+            if as_json:
+                values = [_values(translation) for translation in found]
+                best = values[0] if n_best == 1 else {**values[0], "n_best": values}
+                click.echo(json.dumps(best, ensure_ascii=False))
+            elif n_best > 1:
+                for translation in found:
+                    click.echo(f"{number} ||| {translation.text} ||| {translation.score:.6f}")
+            else:
+                click.echo(f"{found[0].score:.6f}\t{found[0].text}" if scores else found[0].text)
+            number += 1
+
+
+def _values(translation: Any) -> dict[str, Any]:
+    return {
+        "translation": translation.text,
+        "tokens": list(translation.tokens),
+        # JSON has no infinity, which an imported model may give to an empty translation.
+        "score": translation.score if math.isfinite(translation.score) else None,
+        "attention": translation.attention.tolist(),
+    }
+
+
+def _chunks(lines: TextIO, size: int) -> Iterator[Sequence[str]]:
+    """Lists of at most ``size`` lines, so that an endless input needs no endless memory."""
+    while chunk := list(islice(lines, size)):
+        yield chunk
