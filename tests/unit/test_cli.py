@@ -455,7 +455,7 @@ def test_describe_model_lists_layers_shapes_counts_and_memory(described, tmp_pat
     assert ["output", "layer", "77"] in cells
     assert "training with 8 pairs of 9 source and 8 target positions" in result.stdout
     assert "serving 160 sentences of 9 source and 8 target positions with beam 2" in result.stdout
-    for beginning in ("weights", "gradients", "optimizer state (adam)", "logits and gradients, 3 x 64 x 11", "sum"):
+    for beginning in ("weights", "gradients", "optimizer state (adam)", "logits, 2 x 64 x 11, and the output layer's gradient", "sum"):
         assert any(line.startswith(beginning) for line in lines)
     assert lines[-1] == "model.safetensors: 0.0 MiB"
 
@@ -479,7 +479,7 @@ def test_describe_model_with_json_says_the_same_in_bytes(described):
         assert estimate["items"]["weights"] == 4 * answer["count"]
         assert estimate["total"] == sum(estimate["items"].values()) >= estimate["peak"] > 0
     assert memory["training"]["items"]["optimizer_state"] == 8 * answer["count"]
-    assert memory["training"]["items"]["logits"] == 3 * 4 * 8 * 8 * 11
+    assert memory["training"]["items"]["logits"] == 4 * 11 * (2 * 8 * 8 + 6 + 1)
     assert 0 < answer["model_file"] - 4 * answer["count"] < 4000
 
 
