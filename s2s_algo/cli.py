@@ -11,9 +11,10 @@ from s2s_algo.commands.group import CommandGroup
 from s2s_algo.commands.import_ import import_
 from s2s_algo.commands.prepare import prepare
 from s2s_algo.commands.score import score
+from s2s_algo.commands.train import train
 from s2s_algo.commands.translate import translate
 
-_COMMANDS = (prepare, translate, score, evaluate, average, import_, describe)
+_COMMANDS = (prepare, train, translate, score, evaluate, average, import_, describe)
 
 
 @click.group(cls=CommandGroup, commands=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

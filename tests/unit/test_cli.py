@@ -455,7 +455,13 @@ def test_describe_model_lists_layers_shapes_counts_and_memory(described, tmp_pat
     assert ["output", "layer", "77"] in cells
     assert "training with 8 pairs of 9 source and 8 target positions" in result.stdout
     assert "serving 160 sentences of 9 source and 8 target positions with beam 2" in result.stdout
-    for beginning in ("weights", "gradients", "optimizer state (adam)", "logits, 2 x 64 x 11, and the output layer's gradient", "sum"):
+    for beginning in (
+        "weights",
+        "gradients",
+        "optimizer state (adam)",
+        "logits, 2 x 64 x 11, and the output layer's gradient",
+        "sum",
+    ):
         assert any(line.startswith(beginning) for line in lines)
     assert lines[-1] == "model.safetensors: 0.0 MiB"
 
