@@ -24,8 +24,8 @@ import torch
 
 from benchmarks._synthetic import vocabularies, write_channels
 from benchmarks.throughput import CONFIGURATIONS
-from container.threads import available_cores
 from s2s_algo.hyperparameters import validate
+from s2s_algo.machine import available_cores
 from s2s_algo.training.assembly import Assembled, assemble
 from s2s_algo.training.trainer import update
 from s2s_algo.training.workers import Workers, joined

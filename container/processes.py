@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from container.threads import available_cores
-from serve.model_memory import PROCESS_BYTES, available_memory, has_gpu
+from s2s_algo.machine import available_cores, available_memory
+from serve.model_memory import PROCESS_BYTES, has_gpu
 
 # Of the memory of the container; the rest is for requests.
 _SHARE = 0.5

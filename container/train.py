@@ -14,9 +14,10 @@ from container.launcher import launch, local_gpus
 from container.logging import configure_logging
 from container.paths import Paths
 from container.signals import STOPPED_EARLY, StopSignal
-from container.threads import WAIT_AWAKE_BRIEFLY, available_cores, thread_settings
+from container.threads import WAIT_AWAKE_BRIEFLY, thread_settings
 from container.work import export_stored, work
 from s2s_algo.errors import ClientError, PlatformError
+from s2s_algo.machine import available_cores
 from s2s_algo.training.stopping import StopRequested
 
 logger = logging.getLogger(__name__)

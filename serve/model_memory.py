@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from s2s_algo.machine import available_memory
 from s2s_algo.memory import free_device_memory
 from serve.metrics import Metrics
 from serve.problems import InsufficientMemoryError
 from serve.settings import MEBIBYTE
 from serve.strict_json import quote
-
-# Where control groups of both versions say how much memory this container may take.
-_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 # Of the machine or container, before its models get their share: the interpreter, torch, the machine code that oneDNN
 # makes, and the system beside them.
@@ -103,21 +99,6 @@ def default_limit() -> int:
 def has_gpu() -> bool:
     """Whether this container has been given a GPU, told without torch."""
     return any(_DEVICES.glob("nvidia[0-9]*"))
-
-
-def available_memory(limits: Sequence[Path] = _LIMITS) -> int:
-    """Returns how many bytes this container may take, which can be fewer than the machine has.
-
-    Args:
-        limits: The files with the limit of the control group, such as ``2147483648`` or ``max``.
-    """
-    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in limits:
-        try:
-            sizes.append(int(path.read_text()))
-        except (OSError, ValueError):  # no such file, or "max": no limit
-            continue
-    return min(sizes)
 
 
 def _device_memory() -> int | None:

@@ -132,7 +132,7 @@ def test_a_change_of_the_code_rebuilds_small_layers_alone(configuration, engine)
 
 
 def test_a_quota_of_cores_is_seen(engine):
-    ask = "from container.threads import available_cores; print(available_cores())"
+    ask = "from s2s_algo.machine import available_cores; print(available_cores())"
     told = run("run", "--rm", "--network", "none", "--cpus", "1", "--entrypoint", "python", IMAGE, "-c", ask)
     assert told.stdout == "1\n"
 

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from s2s_algo.machine import available_memory
 from serve import model_memory
 from serve.metrics import Metrics
-from serve.model_memory import MemoryBudget, available_memory, default_limit, give_memory_back
+from serve.model_memory import MemoryBudget, default_limit, give_memory_back
 from serve.problems import InsufficientMemoryError
 
 MB = 2**20

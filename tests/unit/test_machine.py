@@ -1,8 +1,10 @@
+"""What a container may use of its machine."""
+
 import os
 
 import pytest
 
-from container.threads import available_cores
+from s2s_algo.machine import available_cores
 
 CASES = [("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1), ("900000 100000", 4), ("", 4)]
 
