@@ -6,6 +6,7 @@ import click
 
 from s2s_algo.commands.average import average
 from s2s_algo.commands.describe import describe
+from s2s_algo.commands.doctor import doctor
 from s2s_algo.commands.evaluate import evaluate
 from s2s_algo.commands.group import CommandGroup
 from s2s_algo.commands.import_ import import_
@@ -14,7 +15,7 @@ from s2s_algo.commands.score import score
 from s2s_algo.commands.train import train
 from s2s_algo.commands.translate import translate
 
-_COMMANDS = (prepare, train, translate, score, evaluate, average, import_, describe)
+_COMMANDS = (prepare, train, translate, score, evaluate, average, import_, describe, doctor)
 
 
 @click.group(cls=CommandGroup, commands=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
