@@ -21,7 +21,7 @@ _COMMANDS = (prepare, train, translate, score, evaluate, average, import_, descr
 @click.group(cls=CommandGroup, commands=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="s2s")
 def main() -> None:
-    """Sequence-to-sequence models: prepare data, train, translate, score, evaluate, average, import, describe."""
+    """Sequence-to-sequence models: prepare data, train, translate, score, evaluate, and more."""
 
 
 if __name__ == "__main__":

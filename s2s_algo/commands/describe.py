@@ -20,7 +20,12 @@ def describe() -> None:
 
 @describe.command("hyperparameters")
 def describe_hyperparameters() -> None:
-    """Prints all hyperparameters as Markdown."""
+    """Prints all hyperparameters as Markdown.
+
+    \b
+    Example:
+        s2s describe hyperparameters > hyperparameters.md
+    """  # noqa: D301 (click looks for the character itself)
     from s2s_algo.hyperparameters import as_markdown
 
     click.echo(as_markdown(), nl=False)
@@ -28,7 +33,12 @@ def describe_hyperparameters() -> None:
 
 @describe.command("metrics")
 def describe_metrics() -> None:
-    """Prints the metric definitions of training and tuning jobs as JSON."""
+    """Prints the metric definitions of training and tuning jobs as JSON.
+
+    \b
+    Example:
+        s2s describe metrics > metric_definitions.json
+    """  # noqa: D301 (click looks for the character itself)
     from s2s_algo.training.metrics import metric_definitions
 
     click.echo(json.dumps(metric_definitions(), indent=2))
