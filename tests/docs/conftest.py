@@ -1,0 +1,209 @@
+"""The stories that blocks of code are run in: a folder, what is in it, and what stands for addresses of the pages."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+
+from s2s_algo.hyperparameters import validate
+from tests.contract.serve.conftest import Server
+from tests.contract.test_round_trip import SERVE
+from tests.contract.train.jobs import OptMl, runner
+from tests.docs.pages import ROOT, Block
+from tests.service_model import broken_rules
+
+WORDS = {
+    "house": "das Haus",
+    "tree": "den Baum",
+    "river": "den Fluß",
+    "bridge": "die Brücke",
+    "garden": "den Garten",
+    "night": "die Nacht",
+}
+TOKENS = [
+    *(
+        (f"look , the {one} and the {other} {mark}", f"sieh , {WORDS[one]} und {WORDS[other]} {mark}")
+        for one, other in itertools.product(WORDS, repeat=2)
+        for mark in ".!?"
+    ),
+    *((f"look , the {word} {mark}", f"sieh , {target} {mark}") for word, target in WORDS.items() for mark in ".!?"),
+]
+RAW = [
+    (f"Look, {one} and {other}{mark}", f"Sieh, {WORDS[one].split()[1]} und {WORDS[other].split()[1]}{mark}")
+    for one, other in itertools.product(WORDS, repeat=2)
+    for mark in ".!?"
+]
+HYPERPARAMETERS = {
+    "rnn_num_hidden": "48",
+    "num_embed_source": "24",
+    "num_embed_target": "24",
+    "batch_size": "16",
+    "max_seq_len_source": "20",
+    "max_seq_len_target": "20",
+    "learning_rate": "0.01",
+    "max_num_batches": "200",
+    "checkpoint_frequency_num_batches": "200",
+}
+
+
+class Story:
+    """Runs blocks one after the other in one folder; those of Python share their names.
+
+    Attributes:
+        folder: Where they are run.
+        stands_for: Texts of the pages, and what is put in their place.
+    """
+
+    def __init__(self, folder: Path, stands_for: Mapping[str, str] = {}) -> None:
+        self.folder = folder
+        self.stands_for = stands_for
+        self._names: dict[str, Any] = {"__name__": "__main__"}
+
+    def run(self, block: Block) -> str:
+        """Runs a block and returns what it printed."""
+        code = block.code
+        for text, other in self.stands_for.items():
+            code = code.replace(text, other)
+        return self._python(code, block) if block.language == "python" else self._bash(code, block)
+
+    def _python(self, code: str, block: Block) -> str:
+        # As many empty lines before it as the page has lines, so that a traceback names the page's.
+        compiled = compile("\n" * (block.line - 1) + code, str(block.page), "exec")
+        with redirect_stdout(io.StringIO()) as printed:
+            exec(compiled, self._names)
+        return printed.getvalue()
+
+    def _bash(self, code: str, block: Block) -> str:
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "TMPDIR": str(self.folder),
+            "OMP_NUM_THREADS": "1",
+        }
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", code],
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+        )
+        assert done.returncode == 0, f"{block.place} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+
+def write_corpus(folder: Path, pairs: list[tuple[str, str]]) -> None:
+    for side, language in enumerate(("en", "de")):
+        for name, some in (("train", pairs), ("val", pairs[::9])):
+            (folder / f"{name}.{language}").write_text("".join(f"{pair[side]}\n" for pair in some), encoding="utf-8")
+
+
+@pytest.fixture
+def text(tmp_path) -> Story:
+    """The files train.en, train.de, val.en and val.de, of tokens."""
+    write_corpus(tmp_path, TOKENS)
+    return Story(tmp_path)
+
+
+@pytest.fixture
+def raw_text(tmp_path) -> Story:
+    """The same files, of raw text."""
+    write_corpus(tmp_path, RAW)
+    return Story(tmp_path)
+
+
+@pytest.fixture
+def sockeye(tmp_path) -> Story:
+    """A model.tar.gz of Sockeye 1.10."""
+    model = ROOT / "tests" / "golden" / "models" / "rnn_rnn_lstm_mlp_1.10.5"
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        for name in ("config", "params.best", "version", "vocab.src.json", "vocab.trg.json"):
+            archive.add(model / name, name)
+    return Story(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """The folder of a job that has learnt those tokens."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_corpus(folder, TOKENS)
+    opt_ml = OptMl(folder / "job")
+    opt_ml.configure("hyperparameters.json", HYPERPARAMETERS)
+    texts = [folder / name for name in ("train.en", "train.de", "val.en", "val.de")]
+    code = "from s2s_algo.cli import main; main()"
+    options = ["--output", opt_ml.base / "input" / "data", "--channels"]
+    command = [sys.executable, "-c", code, "prepare", *texts, *options]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
+    with runner() as jobs:
+        done = jobs.run(opt_ml)
+    assert done.exit_code == 0, done.log
+    return opt_ml.base
+
+
+def serve(base: Path, log: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+    server = Server(log, {"SAGEMAKER_BASE_DIR": str(base), **environment}, SERVE)
+    try:
+        server.wait_for_ping(200)
+        yield server
+    finally:
+        server.terminate()
+
+
+@pytest.fixture
+def endpoint(trained, tmp_path, monkeypatch) -> Iterator[Story]:
+    """A server of a trained model; the job's folder is `job`."""
+    (tmp_path / "job").symlink_to(trained)
+    monkeypatch.chdir(tmp_path)
+    for server in serve(trained, tmp_path / "serve.log", {}):
+        yield Story(tmp_path, {"http://localhost:8080": server.url})
+
+
+@pytest.fixture
+def multi_model_endpoint(trained, tmp_path) -> Iterator[Story]:
+    """A multi-model server, and a model's folder below its /opt/ml/models."""
+    base = tmp_path / "ml"
+    shutil.copytree(trained / "model", base / "models" / "en-de" / "model")
+    for server in serve(base, tmp_path / "serve.log", {"SAGEMAKER_MULTI_MODEL": "true"}):
+        yield Story(tmp_path, {"localhost:8080": server.url, "/opt/ml/": f"{base}/"})
+
+
+@pytest.fixture
+def aws(monkeypatch) -> Iterator[Story]:
+    """Requests of boto3 are checked by botocore's model of the service and not sent.
+
+    Beyond what botocore checks itself, enumerations, patterns and lengths must be right, and a job must take the
+    hyperparameters.
+    """
+    checked: list[str] = []
+
+    def check(params: Mapping[str, Any], model: Any, **_: Any) -> None:
+        checked.append(model.name)
+        assert list(broken_rules(model.input_shape, params)) == []
+        for job in (params, params.get("TrainingJobDefinition", {})):
+            validate({**job.get("HyperParameters", {}), **job.get("StaticHyperParameters", {})})
+
+    def answer(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+        return AWSResponse("", 200, {}, None), {}
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    boto3.setup_default_session(aws_access_key_id="none", aws_secret_access_key="none")
+    for service in ("sagemaker", "sagemaker-runtime"):
+        boto3.DEFAULT_SESSION.events.register_first(f"provide-client-params.{service}.*", check)
+        boto3.DEFAULT_SESSION.events.register_first(f"before-call.{service}.*", answer)
+    yield Story(ROOT)
+    assert checked
