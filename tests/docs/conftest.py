@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -21,7 +22,8 @@ from botocore.awsrequest import AWSResponse
 from s2s_algo.hyperparameters import validate
 from tests.contract.serve.conftest import Server
 from tests.contract.test_round_trip import SERVE
-from tests.contract.train.jobs import OptMl, runner
+from tests.contract.train.jobs import OptMl
+from tests.docs import warm_commands
 from tests.docs.pages import ROOT, Block
 from tests.service_model import broken_rules
 
@@ -54,8 +56,8 @@ HYPERPARAMETERS = {
     "max_seq_len_source": "20",
     "max_seq_len_target": "20",
     "learning_rate": "0.01",
-    "max_num_batches": "200",
-    "checkpoint_frequency_num_batches": "200",
+    "max_num_batches": "100",
+    "checkpoint_frequency_num_batches": "100",
 }
 
 
@@ -67,8 +69,9 @@ class Story:
         stands_for: Texts of the pages, and what is put in their place.
     """
 
-    def __init__(self, folder: Path, stands_for: Mapping[str, str] = {}) -> None:
+    def __init__(self, folder: Path, stands_for: Mapping[str, str] = {}, commands: Path | None = None) -> None:
         self.folder = folder
+        self._commands = commands or Path(sys.executable).parent
         self.stands_for = stands_for
         self._names: dict[str, Any] = {"__name__": "__main__"}
 
@@ -88,7 +91,7 @@ class Story:
 
     def _bash(self, code: str, block: Block) -> str:
         environment = {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{self._commands}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "TMPDIR": str(self.folder),
             "OMP_NUM_THREADS": "1",
@@ -112,45 +115,69 @@ def write_corpus(folder: Path, pairs: list[tuple[str, str]]) -> None:
             (folder / f"{name}.{language}").write_text("".join(f"{pair[side]}\n" for pair in some), encoding="utf-8")
 
 
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory) -> Iterator[Path]:
+    """A folder with `s2s` and `python` for shells, which need not import torch any more."""
+    folder = tmp_path_factory.mktemp("commands")
+    path = folder / "socket"
+    ask = f'exec "{sys.executable}" -SE "{Path(warm_commands.__file__)}" ask "{path}"'
+    scripts = {
+        "s2s": f'{ask} s2s_algo.cli "$@"',
+        "python": f'[ "$1 $2" = "-m container.entrypoint" ] || exec "{sys.executable}" "$@"\nshift\n{ask} "$@"',
+    }
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    command = [sys.executable, "-m", "tests.docs.warm_commands", "serve", str(path)]
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}) as server:
+        try:
+            deadline = time.monotonic() + 60
+            while not path.exists():
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield folder
+        finally:
+            server.kill()
+
+
 @pytest.fixture
-def text(tmp_path) -> Story:
+def text(tmp_path, commands) -> Story:
     """The files train.en, train.de, val.en and val.de, of tokens."""
     write_corpus(tmp_path, TOKENS)
-    return Story(tmp_path)
+    return Story(tmp_path, commands=commands)
 
 
 @pytest.fixture
-def raw_text(tmp_path) -> Story:
+def raw_text(tmp_path, commands) -> Story:
     """The same files, of raw text."""
     write_corpus(tmp_path, RAW)
-    return Story(tmp_path)
+    return Story(tmp_path, commands=commands)
 
 
 @pytest.fixture
-def sockeye(tmp_path) -> Story:
+def sockeye(tmp_path, commands) -> Story:
     """A model.tar.gz of Sockeye 1.10."""
     model = ROOT / "tests" / "golden" / "models" / "rnn_rnn_lstm_mlp_1.10.5"
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
         for name in ("config", "params.best", "version", "vocab.src.json", "vocab.trg.json"):
             archive.add(model / name, name)
-    return Story(tmp_path)
+    return Story(tmp_path, commands=commands)
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Path:
+def trained(tmp_path_factory, commands) -> Path:
     """The folder of a job that has learnt those tokens."""
     folder = tmp_path_factory.mktemp("trained")
     write_corpus(folder, TOKENS)
     opt_ml = OptMl(folder / "job")
     opt_ml.configure("hyperparameters.json", HYPERPARAMETERS)
-    texts = [folder / name for name in ("train.en", "train.de", "val.en", "val.de")]
-    code = "from s2s_algo.cli import main; main()"
-    options = ["--output", opt_ml.base / "input" / "data", "--channels"]
-    command = [sys.executable, "-c", code, "prepare", *texts, *options]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
-    with runner() as jobs:
-        done = jobs.run(opt_ml)
-    assert done.exit_code == 0, done.log
+    code = """
+        s2s prepare train.en train.de val.en val.de --output job/input/data --channels
+        SAGEMAKER_BASE_DIR=job python -m container.entrypoint train
+    """
+    environment = {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    subprocess.run(["bash", "-ec", code], check=True, cwd=folder, env=environment)
     return opt_ml.base
 
 

@@ -30,9 +30,7 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page, story, req
 
 @pytest.mark.parametrize("page", STRICT, ids=name)
 def test_every_block_is_run_or_excused(page):
-    neither = [
-        block.place for block in blocks(page) if block.language in RUN and not (block.story or block.is_excused)
-    ]
+    neither = [block.place for block in blocks(page) if block.language in RUN and not (block.story or block.is_excused)]
     assert neither == []
 
 
