@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import itertools
 import os
@@ -153,6 +154,27 @@ def raw_text(tmp_path, commands) -> Story:
     """The same files, of raw text."""
     write_corpus(tmp_path, RAW)
     return Story(tmp_path, commands=commands)
+
+
+@pytest.fixture
+def translation(tmp_path, commands) -> Story:
+    """Those files and test.en, test.de, all packed; with fewer pieces and a smaller job than the page has."""
+    write_corpus(tmp_path, RAW)
+    for language in ("en", "de"):
+        shutil.copy(tmp_path / f"val.{language}", tmp_path / f"test.{language}")
+    for file in tmp_path.glob("*.??"):
+        (tmp_path / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    fewer = {"source 4000": "source 40", "target 4000": "target 40", '"512"': '"16"', '"256"': '"8"', '"9000"': '"4"'}
+    return Story(tmp_path, fewer, commands)
+
+
+@pytest.fixture
+def dates(tmp_path, commands, monkeypatch) -> Story:
+    """A folder; the job trains shorter than that of the page."""
+    monkeypatch.chdir(tmp_path)
+    fewer = {'("train", 8000)': '("train", 800)', '"600"': '"4"', '"rnn_num_hidden": "96"': '"rnn_num_hidden": "16"'}
+    return Story(tmp_path, {**fewer, "500)": "50)"}, commands)
 
 
 @pytest.fixture
