@@ -57,8 +57,8 @@ HYPERPARAMETERS = {
     "max_seq_len_source": "20",
     "max_seq_len_target": "20",
     "learning_rate": "0.01",
-    "max_num_batches": "100",
-    "checkpoint_frequency_num_batches": "100",
+    "max_num_batches": "80",
+    "checkpoint_frequency_num_batches": "80",
 }
 
 

@@ -12,7 +12,9 @@ _FENCE = re.compile(r"^( *)(```+|~~~+).*?^\1\2`*$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 # Inline links and images, whose text may hold an image itself, and definitions of links.
-_LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)|^ {0,3}\[[^\]]+\]:\s+<?(\S+?)>?(?:\s|$)", re.MULTILINE)
+_LINK = re.compile(
+    r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)|^ {0,3}\[[^\]]+\]:\s+<?(\S+?)>?(?:\s|$)", re.MULTILINE
+)
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 
@@ -85,5 +87,14 @@ def test_links_that_lead_nowhere_are_found():
     )
     found = {link for link, _ in broken(ROOT / "docs" / "migration.md", text)}
     assert found == {
-        *("#no-heading", "missing.md", "data.md#nothing", "images/missing.png", "../README.md", "/a", "absent.md", "x.md"),
+        *(
+            "#no-heading",
+            "missing.md",
+            "data.md#nothing",
+            "images/missing.png",
+            "../README.md",
+            "/a",
+            "absent.md",
+            "x.md",
+        ),
     }
