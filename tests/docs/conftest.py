@@ -204,7 +204,9 @@ def trained(tmp_path_factory, commands) -> Path:
 
 
 def serve(base: Path, log: Path, environment: Mapping[str, str]) -> Iterator[Server]:
-    server = Server(log, {"SAGEMAKER_BASE_DIR": str(base), **environment}, SERVE)
+    # At the end nobody waits for an answer, but the clients' connections are still there.
+    ours = {"SAGEMAKER_BASE_DIR": str(base), "S2S_GRACEFUL_TIMEOUT_SECONDS": "1"}
+    server = Server(log, {**ours, **environment}, SERVE)
     try:
         server.wait_for_ping(200)
         yield server

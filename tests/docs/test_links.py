@@ -82,7 +82,8 @@ def test_links_that_lead_nowhere_are_found():
         "# One `two`: [three](x.md)?\n## One\n## One\n```\n[no](link.md)\n# no heading\n```\n"
         "`[no](link.md)` <!-- [no](a.md) -->\n"
         "[a](#one-two-three) [b](#one-1) [c](https://example.org/x.md#y) [d](data.md) [e](data.md#channels)\n"
-        "[f](#no-heading) [g](missing.md) [h](data.md#nothing)\n[![i](images/missing.png)](data.md) [j](../README.md) [k](/a)\n"
+        "[f](#no-heading) [g](missing.md) [h](data.md#nothing)\n"
+        "[![i](images/missing.png)](data.md) [j](../README.md) [k](/a)\n"
         "[l]: absent.md\n"
     )
     found = {link for link, _ in broken(ROOT / "docs" / "migration.md", text)}
