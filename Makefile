@@ -107,6 +107,18 @@ docs: $(VENV)/.extra-dev  ## regenerate docs/hyperparameters.md, docs/metric_def
 	mv docs/metric_definitions.json.new docs/metric_definitions.json
 	$(BIN)/python -m benchmarks.parameter_counts --write docs/models.md
 
+# An environment of its own: neither the product nor its tests need these packages.
+build/docs-venv/.made: pyproject.toml
+	rm -rf $(@D) && $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check --quiet install \
+		"$$($(PYTHON) -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb')); \
+		print(*p['project']['optional-dependencies']['docs'])")"
+	touch $@
+
+.PHONY: site
+site: build/docs-venv/.made  ## build the documentation as a site in build/site
+	build/docs-venv/bin/mkdocs build --strict
+
 .PHONY: constraints
 constraints:  ## pin the newest releases that pyproject.toml allows in constraints.txt
 	rm -rf build/constraints && mkdir -p build && $(PYTHON) -m venv build/constraints

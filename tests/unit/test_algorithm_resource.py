@@ -1,7 +1,6 @@
 """The request CreateAlgorithm: the platform's own model accepts it, and it says what the program does."""
 
 import json
-import re
 
 import botocore.session
 import pytest
@@ -14,6 +13,7 @@ from s2s_algo.hyperparameters import validate
 from s2s_algo.hyperparameters.parameters import parameters
 from s2s_algo.training.metrics import metric_definitions
 from serve.media_types import Format
+from tests.service_model import broken_rules
 
 IMAGE = "111111111111.dkr.ecr.eu-central-1.amazonaws.com/s2s:cpu"
 
@@ -32,30 +32,6 @@ def request_(request):
 @pytest.fixture(scope="module")
 def specifications(request_):
     return {entry["Name"]: entry for entry in request_["TrainingSpecification"]["SupportedHyperParameters"]}
-
-
-def broken_rules(shape, value, place=""):
-    """What botocore leaves to the service: enumerations, patterns and the lengths of texts and lists."""
-    if shape.type_name == "structure":
-        for name, member in value.items():
-            yield from broken_rules(shape.members[name], member, f"{place}.{name}")
-    elif shape.type_name == "list":
-        most = shape.metadata.get("max")
-        if (most and len(value) > most) or len(value) < shape.metadata.get("min", 0):
-            yield place, len(value)
-        for number, member in enumerate(value):
-            yield from broken_rules(shape.member, member, f"{place}[{number}]")
-    elif shape.type_name == "string":
-        if shape.enum and value not in shape.enum:
-            yield place, value
-        if not shape.metadata.get("min", 0) <= len(value) <= shape.metadata.get("max", len(value)):
-            yield place, len(value)
-        pattern = shape.metadata.get("pattern", "")
-        # Python's expressions know no classes of Unicode; those patterns allow all that can be printed.
-        if pattern and r"\p{" not in pattern and not re.fullmatch(pattern, value):
-            yield place, value
-        if r"\p{" in pattern and not value.isprintable():
-            yield place, value
 
 
 def test_the_platform_s_model_accepts_it(shape, request_):
