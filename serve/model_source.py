@@ -27,6 +27,9 @@ _THREAD = 8 * MEBIBYTE
 # A token's text, its id, and its place in two tables.
 _VOCABULARY_ENTRY = 300
 
+# Tokens beyond which a sentence needs more memory than any machine has, and sums of bytes would overflow.
+_LONGEST = 100_000_000
+
 
 class ModelSource:
     """Finds, measures and loads models.
@@ -108,7 +111,8 @@ class ModelSource:
 
         loaded: Any = translator  # its limits are known to the search and to nothing else here
         limits = loaded.inference.limits
-        shape = (loaded.model.config, limits.max_input_length, limits.max_output_length, translator.options.beam_size)
+        lengths = (min(length, _LONGEST) for length in (limits.max_input_length, limits.max_output_length))
+        shape = (loaded.model.config, *lengths, translator.options.beam_size)
         if shape not in self._peaks:
             estimate = estimate_serving(*shape)
             weights, share = estimate["weights"], max(1.0, loaded.most_rows / MOST_ROWS)

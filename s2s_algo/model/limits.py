@@ -10,9 +10,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# No model has more, and no sum of bytes over such lengths overflows.
-_Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
-
 
 class LengthLimits(BaseModel):
     """The limits of a model, kept in its artifact.
@@ -30,10 +27,10 @@ class LengthLimits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    max_input_length: _Tokens
+    max_input_length: Annotated[int, Field(ge=1)]
     ratio_mean: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     ratio_std: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    max_output_length: _Tokens
+    max_output_length: Annotated[int, Field(ge=1)]
     source_step: Annotated[int, Field(ge=1)] = 10
     spare_slots: Annotated[int, Field(ge=0)] = 0
 

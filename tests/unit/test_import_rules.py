@@ -28,6 +28,10 @@ def relative(path):
     return str(path.relative_to(REPOSITORY))
 
 
+# The code on the pages of the documentation is run as it stands there.
+RUNS_PAGES = {"tests/docs/conftest.py": ["compile()", "exec()"]}
+
+
 def dangers(source):
     """What a module could be made to execute: (line, what)."""
     found = []
@@ -51,7 +55,8 @@ def dangers(source):
 
 @pytest.mark.parametrize("path", [*FILES, *TESTS], ids=relative)
 def test_no_module_runs_what_it_reads(path):
-    assert dangers(path.read_text(encoding="utf-8")) == []
+    found = [what for _, what in dangers(path.read_text(encoding="utf-8"))]
+    assert found == RUNS_PAGES.get(relative(path), [])
 
 
 @pytest.mark.parametrize(
