@@ -115,6 +115,13 @@ def test_a_loaded_model_costs_its_largest_batch_its_vocabularies_and_a_thread(so
     assert source.serving_cost(translator_of(most_rows=320)) == expected
 
 
+def test_sentences_without_end_cost_more_than_any_machine_has(source):
+    translator = translator_of(most_rows=320)
+    limits = translator.inference.limits.model_copy(update={"max_input_length": 10**9, "max_output_length": 10**9})
+    translator.inference = translator.inference.model_copy(update={"limits": limits})
+    assert source.serving_cost(translator) > 2**50
+
+
 def test_batches_of_more_rows_cost_more(root):
     few, many = (ModelSource(root, print).serving_cost(translator_of(rows)) for rows in (320, 3200))
     assert many > few
