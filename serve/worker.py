@@ -297,12 +297,13 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         A process whose model is not loaded leaves them to those that have one. If there is none, it says so to clients.
         A server that stops takes those that are waiting for it, and refuses others at once.
         """
-        if not self.alive and self._accepting:
+        stops = not enabled and not self.alive
+        if stops and self._accepting:
             for listener in self.sockets:
                 while is_ready(listener, select.POLLIN) and self.nr_conns < self.worker_connections:
                     super().accept(listener)
         super().set_accept_enabled(enabled and not self._leaves_to_others)
-        if not self.alive:
+        if stops:
             for listener in self.sockets:
                 listener.close()
 

@@ -116,4 +116,5 @@ def load() -> StubTranslator:
 
 
 def application() -> Flask:
+    time.sleep(float(os.environ.get("STUB_START_SECONDS", "0")))
     return create_app(load, Settings.from_environment(os.environ))

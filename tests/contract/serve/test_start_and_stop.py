@@ -131,6 +131,17 @@ def test_a_request_that_cannot_finish_in_time_is_told_before_the_server_ends(sta
         assert "the server is shutting down" in answer.result().json()["error"]["message"]
 
 
+def test_sigterm_while_the_application_is_made_ends_without_a_complaint(start_server):
+    server = start_server(STUB_START_SECONDS="3")
+    limit = time.monotonic() + 20
+    while not server.workers():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    time.sleep(1.5)
+    assert server.terminate() == 0
+    assert "Traceback" not in server.log()
+
+
 def test_a_second_sigterm_does_no_harm(start_server):
     server = start_server()
     server.wait_for_ping(200)
