@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,9 @@ class StopSignal:
         """Begins to listen; as yet only ``check`` raises. Process 1 of a container ignores SIGTERM otherwise."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
+        # Where nothing can be raised, as while an object is deleted, Python would print it; the next check raises.
+        usual = sys.unraisablehook
+        sys.unraisablehook = lambda found: None if found.exc_type is StopRequested else usual(found)
         # The image blocks it before it starts Python: whatever process 1 neither handles nor blocks is lost.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 

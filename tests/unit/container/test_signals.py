@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 
 import pytest
 
@@ -17,9 +18,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def stop():
     """Listens; at the end nobody does any more."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    hook = sys.unraisablehook
     made = StopSignal()
     made.install()
     yield made
+    sys.unraisablehook = hook
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -102,6 +105,20 @@ def test_a_swallowed_stop_is_raised_again(stop):
         send()
     with pytest.raises(StopRequested):
         stop.interrupt()
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_stop_where_nothing_can_be_raised_comes_with_the_next_check(stop):
+    class Deleted:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.sigtimedwait([], 0.01)  # where the handler runs
+
+    stop.interrupt()
+    object_ = Deleted()
+    del object_
+    with pytest.raises(StopRequested):
+        stop.check()
 
 
 def test_a_handler_of_errors_does_not_swallow_a_stop(stop):
