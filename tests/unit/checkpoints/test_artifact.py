@@ -16,20 +16,19 @@ from safetensors.torch import load_file, save_file
 from s2s_algo.checkpoints.artifact import (
     CONFIG_FILE,
     METRICS_FILE,
-    SOURCE_VOCABULARY_FILE,
-    TARGET_VOCABULARY_FILE,
     WEIGHTS_FILE,
     Artifact,
     load_artifact,
     save_artifact,
 )
+from s2s_algo.data.channels import SOURCE_VOCABULARY, TARGET_VOCABULARY
 from s2s_algo.decoding.translator import Translator
 from s2s_algo.errors import ClientError, PlatformError
 from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.limits import LengthLimits
 from tests.unit.small_model import SOURCE_SIZE, TARGET_SIZE, small_config, small_model, vocabulary
 
-FILES = [CONFIG_FILE, WEIGHTS_FILE, SOURCE_VOCABULARY_FILE, TARGET_VOCABULARY_FILE, METRICS_FILE]
+FILES = [CONFIG_FILE, WEIGHTS_FILE, SOURCE_VOCABULARY, TARGET_VOCABULARY, METRICS_FILE]
 READ = [name for name in FILES if name != METRICS_FILE]
 LIMITS = LengthLimits(max_input_length=7, ratio_mean=1.2, ratio_std=0.2, max_output_length=9)
 INFERENCE = InferenceConfig(beam_size=3, length_penalty_alpha=0.5, length_penalty_beta=1.0, limits=LIMITS)
@@ -109,7 +108,7 @@ def test_the_files_are_plain_json_and_safetensors(folder):
     assert (config["format"], config["format_version"]) == ("s2s", 1)
     assert config["model"]["encoder"]["cell_type"] == "lstm"
     assert json.loads((folder / METRICS_FILE).read_text(encoding="utf-8")) == [{"checkpoint": 1, "perplexity": 2.5}]
-    assert json.loads((folder / SOURCE_VOCABULARY_FILE).read_text(encoding="utf-8"))["w4"] == 4
+    assert json.loads((folder / SOURCE_VOCABULARY).read_text(encoding="utf-8"))["w4"] == 4
     assert load_file(folder / WEIGHTS_FILE).keys() == artifact().model.state_dict().keys()
 
 
@@ -347,9 +346,7 @@ def test_all_mismatches_are_in_one_message(folder):
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "size"), [(SOURCE_VOCABULARY_FILE, SOURCE_SIZE), (TARGET_VOCABULARY_FILE, TARGET_SIZE)]
-)
+@pytest.mark.parametrize(("name", "size"), [(SOURCE_VOCABULARY, SOURCE_SIZE), (TARGET_VOCABULARY, TARGET_SIZE)])
 def test_a_vocabulary_of_another_model_is_refused(folder, name, size):
     vocabulary(size + 1).save(folder / name)
     assert error_of(folder) == (
