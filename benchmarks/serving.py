@@ -61,7 +61,7 @@ class _Load:
 
     Attributes:
         speed: Requests answered per second.
-        latencies: Of all requests, in ascending order.
+        latencies: Of all requests but those answered before the measurement began, in ascending order.
         fill: Sentences that were searched together, on average over the steps of the decoder.
         server_cpu: The server's share of a core.
         client_cpu: The clients' share of a core.
@@ -195,7 +195,8 @@ def _load(server: Server, sources: Sequence[str], clients: int, seconds: float) 
                 refusals.put(text.decode())
                 break
             now = time.perf_counter()
-            latencies.put(_Latency(now - start, True))
+            if now >= begin:
+                latencies.put(_Latency(now - start, True))
             if begin <= now < end:
                 answered_in_time.put(None)
             position += clients

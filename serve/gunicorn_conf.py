@@ -13,6 +13,7 @@ from typing import Any
 from gunicorn.errors import HaltServer
 
 from serve.connections import most_connections
+from serve.fair_share import Place
 from serve.metrics import forget_process, remove_folder
 from serve.settings import Settings, memory_disk
 
@@ -48,10 +49,16 @@ def when_ready(server: Any) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
+def pre_fork(server: Any, worker: Any) -> None:
+    """Gives a process its place among the others, in the master."""
+    worker.place = Place([other.place for other in server.WORKERS.values()])
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """Ends the server, in the master, if a process ended because the model cannot be served, and none serves it."""
     if _settings.metrics_folder is not None:
         forget_process(_settings.metrics_folder, worker.pid)
+    worker.place.leave()
     code = worker.failure_code.get()
     is_stopping = not server.LISTENERS
     others_serve = any(other.failure_code.get() == 0 for other in server.WORKERS.values())

@@ -26,6 +26,7 @@ from s2s_algo.errors import AlgorithmError, PlatformError, S2SError
 from serve.app import serving_of
 from serve.arrivals import Arrivals, is_ready
 from serve.decoder import Model, Translator
+from serve.fair_share import Place
 from serve.invocation import BODY_PARSED, BODY_READ
 from serve.metrics import Metrics
 from serve.model_memory import trim_memory
@@ -46,6 +47,12 @@ _LINGER_SECONDS = 2.0
 # Why a connection cannot be taken although it is there, and how long to wait then.
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NO_ROOM_SECONDS = 0.1
+
+# A connection is left to a process that has fewer for so long, looked at so often; then nothing is for some time,
+# because that process seems to be stuck.
+_COURTESY_SECONDS = 0.1
+_LOOK_SECONDS = 0.001
+_NO_COURTESY_SECONDS = 1.0
 
 # What connections and requests that have not arrived are left when the server stops.
 _LAST_IDLE_SECONDS = 1.0
@@ -138,6 +145,9 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     _metrics: Metrics
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.place = Place()
+        self._accepting = False
+        self._connections = 0
         super().__init__(*args, **kwargs)  # in the master, before the fork
         self.failure_code = FailureCode()
         self._settings = Settings.from_environment(os.environ)
@@ -145,7 +155,24 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._service: TranslationService | ModelPool | None = None
         self._is_doomed = False
         self._leaves_to_others = False
+        self._courteous_from = 0.0
         self._lingering = threading.Semaphore(max(1, self._settings.threads // 8))
+
+    @property
+    def nr_conns(self) -> int:
+        """Connections of this process, which gunicorn counts."""
+        return self._connections
+
+    @nr_conns.setter
+    def nr_conns(self, connections: int) -> None:
+        self._connections = connections
+        self._tell_others()
+
+    def _tell_others(self) -> None:
+        if self._accepting:
+            self.place.take(self._connections)
+        else:
+            self.place.leave()
 
     def load_wsgi(self) -> None:
         """Creates the application and starts to load the model, if there is one to begin with."""
@@ -214,6 +241,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         if self._leaves_to_others:
             self.set_accept_enabled(False)
             return
+        self._let_others_take(listener)
         try:
             super().accept(listener)
         except OSError as error:
@@ -221,6 +249,18 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
                 raise
             if not self._make_room():
                 time.sleep(_NO_ROOM_SECONDS)  # all connections are at work; the listener would be tried without end
+
+    def _let_others_take(self, listener: socket.socket) -> None:
+        """Waits a moment if another process has fewer connections, so that it takes the one that is there."""
+        now = time.monotonic()
+        if now < self._courteous_from:
+            return
+        end = now + _COURTESY_SECONDS
+        while self.place.has_more_than_another() and is_ready(listener, select.POLLIN):
+            if time.monotonic() > end:
+                self._courteous_from = end + _NO_COURTESY_SECONDS
+                return
+            time.sleep(_LOOK_SECONDS)
 
     def _has_no_model_but_others(self, service: TranslationService | ModelPool) -> bool:
         return not service.is_ready and self._metrics.models_ready() > 0
@@ -303,6 +343,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
                 while is_ready(listener, select.POLLIN) and self.nr_conns < self.worker_connections:
                     super().accept(listener)
         super().set_accept_enabled(enabled and not self._leaves_to_others)
+        self._tell_others()
         if stops:
             for listener in self.sockets:
                 listener.close()
