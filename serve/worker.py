@@ -7,6 +7,7 @@ a multi-model endpoint it begins without any model, and so does a process that r
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import logging
@@ -25,6 +26,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from s2s_algo.errors import AlgorithmError, PlatformError, S2SError
 from serve.app import serving_of
 from serve.arrivals import Arrivals, is_ready
+from serve.bad_http import ErrorPage
 from serve.decoder import Model, Translator
 from serve.fair_share import Place
 from serve.invocation import BODY_PARSED, BODY_READ
@@ -43,6 +45,9 @@ Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 _LAST_SECONDS = 2
 
 _LINGER_SECONDS = 2.0
+
+# A client may take so long to take an answer that fits into the buffers of the system.
+_ERROR_SECONDS = 1.0
 
 # Why a connection cannot be taken although it is there, and how long to wait then.
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -306,6 +311,14 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         if self._service is not None and not self._service.is_ready:
             req.force_close()  # the next request may meet a process that has a model
         return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answers what could not be read as a request, or was not answered because of a defect."""
+        page = ErrorPage()
+        super().handle_error(req, page, addr, exc)
+        with contextlib.suppress(OSError):  # the client has gone
+            client.settimeout(_ERROR_SECONDS)
+            client.sendall(page.answer(exc))
 
     def _linger(self, connection: socket.socket) -> None:
         """Waits for a client to close its side, unless too many are waited for.
