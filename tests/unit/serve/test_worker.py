@@ -13,7 +13,8 @@ from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.limits import LengthLimits
 from s2s_algo.model.seq2seq import Seq2Seq
 from serve import gunicorn_conf
-from serve.gunicorn_conf import child_exit, on_exit
+from serve.fair_share import Place
+from serve.gunicorn_conf import child_exit, on_exit, pre_fork
 from serve.settings import Settings
 from serve.socket_deadlines import READING, WRITING, SocketDeadlines, linger
 from serve.worker import FailureCode, banner, multi_model_banner
@@ -154,7 +155,7 @@ def test_the_failure_code_of_a_process_is_seen_by_the_one_that_forked_it():
 def process_with(code):
     failure_code = FailureCode()
     failure_code.set(code)
-    return SimpleNamespace(failure_code=failure_code)
+    return SimpleNamespace(failure_code=failure_code, place=Place())
 
 
 @pytest.mark.parametrize("code", [1, 2, 3])
@@ -178,6 +179,16 @@ def test_a_process_that_fails_beside_others_that_serve_is_replaced():
 
 def test_a_server_that_is_being_stopped_does_not_fail_because_it_was_still_loading():
     child_exit(SimpleNamespace(LISTENERS=[], WORKERS={}), process_with(3))
+
+
+def test_a_process_has_its_place_among_the_others_and_leaves_it_when_it_ends():
+    other, process = process_with(0), process_with(0)
+    pre_fork(server(other), process)
+    other.place.take(3)
+    process.place.take(1)
+    assert other.place.has_more_than_another()
+    child_exit(server(other), process)
+    assert not other.place.has_more_than_another()
 
 
 def test_the_gauges_of_a_process_go_with_it_and_the_folder_with_the_server(monkeypatch, tmp_path):
