@@ -111,9 +111,9 @@ docs: $(VENV)/.extra-dev  ## regenerate docs/hyperparameters.md, docs/metric_def
 	$(BIN)/python -m benchmarks.parameter_counts --write docs/models.md
 
 # Environments of their own for groups of pyproject.toml: neither the product nor its tests need these packages.
-build/%-venv/.made: pyproject.toml
+build/%-venv/.made: pyproject.toml constraints.txt
 	rm -rf $(@D) && $(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip --disable-pip-version-check --quiet install \
+	$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt \
 		$$($(PYTHON) -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb')); \
 		print(*p['project']['optional-dependencies']['$*'])")
 	touch $@
