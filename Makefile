@@ -40,6 +40,9 @@ TORCH_BUILD_cpu := cpu
 TORCH_BUILD_cuda := cu130
 TORCH_BUILD ?= $(TORCH_BUILD_$(TORCH))
 
+# AUDIT_OPTIONS go to pip-audit, such as --vulnerability-service osv.
+AUDIT_OPTIONS ?=
+
 # The demo counts the time of its set-up as well.
 STARTED := $(shell date +%s)
 
@@ -107,24 +110,37 @@ docs: $(VENV)/.extra-dev  ## regenerate docs/hyperparameters.md, docs/metric_def
 	mv docs/metric_definitions.json.new docs/metric_definitions.json
 	$(BIN)/python -m benchmarks.parameter_counts --write docs/models.md
 
-# An environment of its own: neither the product nor its tests need these packages.
-build/docs-venv/.made: pyproject.toml
+# Environments of their own for groups of pyproject.toml: neither the product nor its tests need these packages.
+build/%-venv/.made: pyproject.toml constraints.txt
 	rm -rf $(@D) && $(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip --disable-pip-version-check --quiet install \
-		"$$($(PYTHON) -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb')); \
-		print(*p['project']['optional-dependencies']['docs'])")"
+	$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt \
+		$$($(PYTHON) -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb')); \
+		print(*p['project']['optional-dependencies']['$*'])")
 	touch $@
 
 .PHONY: site
 site: build/docs-venv/.made  ## build the documentation as a site in build/site
 	build/docs-venv/bin/mkdocs build --strict
 
+.PHONY: wheel
+wheel: build/release-venv/.made  ## build the package in dist/: a wheel, and the sources that it was made from
+	rm -rf dist && build/release-venv/bin/python -m build
+
+.PHONY: licences
+licences: build/release-venv/.made $(VENV)/.extra-dev $(VENV)/.extra-demo  ## write the licences of all dependencies to docs/licences.md
+	$(BIN)/python -m release.licences build/release-venv/bin/pip-licenses > build/licences.md
+	mv build/licences.md docs/licences.md
+
+.PHONY: audit
+audit: build/release-venv/.made  ## look up known vulnerabilities of everything that constraints.txt pins
+	build/release-venv/bin/python -m release.audit $(AUDIT_OPTIONS)
+
 .PHONY: constraints
 constraints:  ## pin the newest releases that pyproject.toml allows in constraints.txt
 	rm -rf build/constraints && mkdir -p build && $(PYTHON) -m venv build/constraints
 	build/constraints/bin/python -m pip install --extra-index-url $(TORCH_CPU_INDEX) -e '.[dev,demo]'
-	{ sed -n '/^#/p' constraints.txt; build/constraints/bin/python -m pip freeze --exclude-editable \
-		| sed 's/+[A-Za-z0-9.]*$$//' | LC_ALL=C sort -f; } > build/constraints.txt
+	{ sed -n '/^#/p' constraints.txt; build/constraints/bin/python -m pip freeze --all --exclude-editable \
+		| sed -e '/^pip==/d' -e 's/+[A-Za-z0-9.]*$$//' | LC_ALL=C sort -f; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt && rm -rf build/constraints
 
 .PHONY: clean

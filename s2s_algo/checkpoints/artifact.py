@@ -1,16 +1,14 @@
 """What a training job leaves in ``/opt/ml/model``: everything that serving needs, readable without this project.
 
-=====================  ====================================================================
-file                   content
-=====================  ====================================================================
-config.json            format version, shape of the model, limits, search defaults, training
-model.safetensors      the weights
-vocab.src.json         source token → id
-vocab.trg.json         target token → id
-spm.src.model          how source text is cut into tokens; missing if at white space
-spm.trg.model          the same of the target, whose tokens it makes text again
-metrics.json           one object per checkpoint of the training job
-=====================  ====================================================================
+| file                | content                                                                 |
+|---------------------|-------------------------------------------------------------------------|
+| `config.json`       | format version, shape of the model, limits, search defaults, training   |
+| `model.safetensors` | the weights                                                             |
+| `vocab.src.json`    | source token → id                                                       |
+| `vocab.trg.json`    | target token → id                                                       |
+| `spm.src.model`     | how source text is cut into tokens; missing if at white space           |
+| `spm.trg.model`     | the same of the target, whose tokens it makes text again                |
+| `metrics.json`      | one object per checkpoint of the training job                           |
 """
 
 from __future__ import annotations

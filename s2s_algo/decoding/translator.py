@@ -31,7 +31,8 @@ class Translator:
     """Translates; safe to call from several threads.
 
     Attributes:
-        source_vocabulary, target_vocabulary: What ids mean.
+        source_vocabulary: What ids of sources mean.
+        target_vocabulary: The same of translations.
         inference: How the model translates by itself.
         options: The same as search options, used where a call gives none.
         most_rows: Hypotheses that a stream searches at the same time; one sentence always is, whatever its beam.

@@ -224,6 +224,14 @@ def endpoint(trained, tmp_path, monkeypatch) -> Iterator[Story]:
 
 
 @pytest.fixture
+def model(tmp_path, monkeypatch) -> Story:
+    """A folder with a model at job/model."""
+    shutil.copytree(ROOT / "tests" / "frozen" / "0.1.0" / "models" / "recurrent", tmp_path / "job" / "model")
+    monkeypatch.chdir(tmp_path)
+    return Story(tmp_path)
+
+
+@pytest.fixture
 def multi_model_endpoint(trained, tmp_path) -> Iterator[Story]:
     """A multi-model server, and a model's folder below its /opt/ml/models."""
     base = tmp_path / "ml"

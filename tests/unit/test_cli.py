@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from s2s_algo.model.inference import InferenceConfig
 from s2s_algo.model.limits import LengthLimits
 from tests.unit.small_model import SOURCE_SIZE, TARGET_SIZE, small_model, vocabulary
 
-DOCUMENTATION = Path(__file__).parents[2] / "docs" / "hyperparameters.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENTATION = ROOT / "docs" / "hyperparameters.md"
 
 TARGET_WORDS = ("ö", "漢字", "🎉", "a", "b", "c", "d")
 
@@ -334,9 +336,10 @@ def test_an_unknown_command_is_refused_with_where_to_look():
 
 
 def test_the_version_is_that_of_the_package():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     result = run("--version")
     assert result.exit_code == 0
-    assert result.stdout.rstrip().endswith("0.1.0")
+    assert result.stdout.rstrip().endswith(f" {version}")
 
 
 # import

@@ -10,7 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 
-PACKAGES = ("container", "s2s_algo", "serve", "local_test", "benchmarks")
+PACKAGES = ("container", "s2s_algo", "serve", "local_test", "benchmarks", "release")
 
 GENERATED = {REPOSITORY / "s2s_algo" / "data" / "record_pb2.py"}
 

@@ -41,6 +41,11 @@ def test_the_image_says_the_version_of_the_package():
     assert re.search(r"^ARG VERSION=(.+)$", DOCKERFILE, re.MULTILINE)[1] == PROJECT["project"]["version"]
 
 
+def test_the_page_of_the_interface_says_the_version_of_the_package():
+    page = (ROOT / "docs" / "openapi.yaml").read_text()
+    assert re.search(r"^  version: (.+)$", page, re.MULTILINE)[1] == PROJECT["project"]["version"]
+
+
 def test_what_the_image_copies_is_not_ignored():
     copies = re.findall(r"^COPY (?!--from=)(.+)$", DOCKERFILE, re.MULTILINE)
     copied = {name for line in copies for name in line.split()[:-1]}

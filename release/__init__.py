@@ -1,0 +1,1 @@
+"""What is done for a release beside building it: licences of dependencies, and their known vulnerabilities."""
