@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2s_algo.decoding.history import History
+from s2s_algo.decoding.likeliest import likeliest
 from s2s_algo.decoding.ranking import Ranking
 from s2s_algo.model.attention import Memory
 from s2s_algo.model.decoder import DecoderState
@@ -56,14 +58,15 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """The sentences in the batch; the K rows of a sentence follow one another.
+    """The sentences in the batch, with K hypotheses each.
 
     Attributes:
         sentences: B of them.
         places: int64 [B], in the history.
         age: int64 [B], steps made.
         limit: int64 [B], most steps.
-        state: B * K rows.
+        live: int64 [L], the numbers of the hypotheses, among all B * K, that have not ended.
+        state: Of these, L rows.
         memory: Of B sentences.
         tokens: int64 [B, K], the last one of each hypothesis.
         cost: float [B, K], its negative log-probability.
@@ -76,6 +79,7 @@ class _Running:
     places: Tensor
     age: Tensor
     limit: Tensor
+    live: Tensor
     state: DecoderState
     memory: Memory
     tokens: Tensor
@@ -89,6 +93,7 @@ class _Running:
         tensors = {name: torch.cat([getattr(self, name), getattr(other, name)]) for name in _PER_SENTENCE}
         return _Running(
             sentences=self.sentences + other.sentences,
+            live=torch.cat([self.live, other.live + self.tokens.numel()]),
             state=self.state.joined(other.state),
             memory=self.memory.joined(other.memory),
             **tensors,
@@ -99,21 +104,36 @@ class _Running:
 
         Args:
             kept: Which.
-            rows: int64 [B, K], which row of the state each hypothesis goes on from.
+            rows: int64 [B, K], which row of the state each hypothesis goes on from; anything for those that ended.
         """
         if not kept:
             return None
         if len(kept) == len(self.sentences):
-            return replace(self, state=self.state.select(rows.flatten()))
+            return replace(self, **self._go_on(self.finished, rows))
         index = torch.tensor(kept, device=rows.device)
         sentences = tuple(self.sentences[number] for number in kept)
         tensors = {name: getattr(self, name)[index] for name in _PER_SENTENCE}
         return _Running(
             sentences=sentences,
-            state=self.state.select(rows[index].flatten()),
             memory=self.memory.select(index).cut(max(len(sentence.source) for sentence in sentences)),
             **tensors,
+            **self._go_on(tensors["finished"], rows[index]),
         )
+
+    def _go_on(self, finished: Tensor, rows: Tensor) -> dict[str, Any]:
+        """Which hypotheses go on, and the state of these."""
+        live = (~finished).flatten().nonzero()[:, 0]
+        return {"live": live, "state": self.state.select(rows.flatten()[live])}
+
+    def rows(self) -> Tensor:
+        """The row of the state that each hypothesis has, int64 [B, K]; anything for those that ended."""
+        return self.spread(torch.arange(len(self.live), device=self.live.device)).view_as(self.tokens)
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """[B * K, ...] of what is known about the live hypotheses, [L, ...], with zeros for the others."""
+        if len(self.live) == self.tokens.numel():
+            return rows
+        return rows.new_zeros(self.tokens.numel(), *rows.shape[1:]).index_copy_(0, self.live, rows)
 
 
 _PER_SENTENCE = ("places", "age", "limit", "tokens", "cost", "score", "length", "finished")
@@ -153,6 +173,7 @@ class BeamSearch:
         self._bos_id, self._eos_id = bos_id, eos_id
         self._beam_size = beam_size
         self._ranking = ranking
+        self._with_attention = with_attention
         self._history = History(places, 0, beam_size, width if with_attention else 0, model.device)
         self._running: _Running | None = None
         self._found: list[tuple[Sentence, list[Hypothesis]]] = []  # of newcomers whose first step was the last
@@ -191,8 +212,7 @@ class BeamSearch:
                 self._history.leave(place)
             else:
                 kept.append(number)
-        sentences, width = self._running.tokens.shape
-        self._running = self._running.select(kept, _rows(sentences, width, self._model.device))
+        self._running = self._running.select(kept, self._running.rows())
 
     @torch.inference_mode()
     def step(self) -> list[tuple[Sentence, list[Hypothesis]]]:
@@ -205,14 +225,15 @@ class BeamSearch:
     def _advance(self, running: _Running) -> tuple[list[tuple[Sentence, list[Hypothesis]]], _Running | None]:
         """One step: who is done, and the others."""
         ranking, sentences, width = self._ranking, *running.tokens.shape
-        # (1) The model's opinion on every next token of every hypothesis.
-        embedded = self._model.target_embedding(running.tokens.flatten())
-        output, state, attention = self._model.decoder.step(embedded, running.state, running.memory)
-        logits = self._model.output_layer(output)
+        # (1) The model's opinion on every next token of every hypothesis that has not ended.
+        memory, tokens = running.memory, running.tokens.flatten()
+        if len(running.live) < len(tokens):
+            memory, tokens = memory.asked_by(running.live, len(tokens)), tokens.index_select(0, running.live)
+        embedded = self._model.target_embedding(tokens)
+        output, state, attention = self._model.decoder.step(embedded, running.state, memory)
         # (2) Costs and scores of the likeliest continuations of each; a finished hypothesis has only one, itself. No
         # others can be among the best of the sentence, so nothing as large as the logits is computed from them.
-        likeliest, words = logits.topk(self._beam_size)
-        surprise = logits.logsumexp(-1, keepdim=True) - likeliest
+        surprise, words = map(running.spread, likeliest(self._model.output_layer(output), self._beam_size))
         costs = running.cost[:, :, None] + surprise.view(sentences, width, -1)
         scores = ranking.going_on(costs, running.length[:, :, None] + 1)
         scores = scores.masked_fill(running.finished[:, :, None], torch.inf)
@@ -220,7 +241,7 @@ class BeamSearch:
         words = words.view(sentences, width, -1)
         words[:, :, 0].masked_fill_(running.finished, _PAD)
         # (3) The best continuations of each sentence, best first.
-        _, choice = scores.view(sentences, -1).topk(self._beam_size, largest=False)
+        score, choice = scores.view(sentences, -1).topk(self._beam_size, largest=False)
         parents = choice // self._beam_size
         tokens = words.flatten(1).gather(1, choice)
         # (4) The hypotheses become their continuations.
@@ -229,8 +250,11 @@ class BeamSearch:
         cost = torch.where(was_finished, running.cost.gather(1, parents), grown)
         length = running.length.gather(1, parents) + ~was_finished
         finished = was_finished | (tokens == self._eos_id) | (tokens == _PAD)
-        score = torch.where(finished, ranking.ended(cost, length), ranking.going_on(cost, length))
-        self._history.write(running.places, running.age, tokens, parents, attention.view(sentences, width, -1))
+        score = ranking.settled(score, finished, cost, length)
+        self._history.write(running.places, running.age, tokens, parents)
+        if self._with_attention:
+            attention = running.spread(attention).view(sentences, width, -1)
+            self._history.write_attention(running.places, running.age, attention)
         age = running.age + 1
         # (5) Sentences that are done leave.
         done = (finished.all(1) | (running.limit <= age)).tolist()
@@ -240,7 +264,7 @@ class BeamSearch:
         leaving = [number for number, is_done in enumerate(done) if is_done]
         found = self._trace(moved, leaving) if leaving else []
         staying = [number for number, is_done in enumerate(done) if not is_done]
-        return found, moved.select(staying, _rows(sentences, width, tokens.device)[:, :1] + parents)
+        return found, moved.select(staying, running.rows().gather(1, parents))
 
     def _start(self, sentences: Sequence[Sentence]) -> _Running:
         lengths = [len(sentence.source) for sentence in sentences]
@@ -258,6 +282,7 @@ class BeamSearch:
             places=torch.tensor(self._history.enter(limits), device=device),
             age=torch.zeros(len(sentences), dtype=torch.int64, device=device),
             limit=torch.tensor(limits, device=device),
+            live=torch.arange(len(sentences), device=device),
             state=state,
             memory=memory,
             tokens=torch.full(beams, self._bos_id, device=device),
@@ -283,8 +308,3 @@ class BeamSearch:
                 hypotheses.append(Hypothesis(tokens[rank][real], float(scores[row, rank]), attention[rank][real]))
             found.append((sentence, hypotheses))
         return found
-
-
-def _rows(sentences: int, width: int, device: torch.device) -> Tensor:
-    """The rows of each sentence, int64 [B, K]."""
-    return torch.arange(sentences * width, device=device).view(sentences, width)

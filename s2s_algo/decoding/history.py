@@ -46,7 +46,7 @@ class History:
         """Takes a place back."""
         self._free.append(place)
 
-    def write(self, places: Tensor, steps: Tensor, tokens: Tensor, parents: Tensor, attention: Tensor) -> None:
+    def write(self, places: Tensor, steps: Tensor, tokens: Tensor, parents: Tensor) -> None:
         """Notes one step of the running sentences.
 
         Args:
@@ -54,12 +54,19 @@ class History:
             steps: int64 [B], how many steps each had made before.
             tokens: int64 [B, K].
             parents: int64 [B, K], which hypothesis of the step before each one continues.
-            attention: float [B, K', S'], by the hypotheses before the step; K' is 1 at the first.
         """
         self._tokens[places, steps] = tokens
         self._parents[places, steps] = parents
-        if self._attention.shape[-1]:
-            self._attention[places, steps, : attention.shape[1], : attention.shape[2]] = attention.float()
+
+    def write_attention(self, places: Tensor, steps: Tensor, attention: Tensor) -> None:
+        """Notes the attention weights of the same step.
+
+        Args:
+            places: int64 [B].
+            steps: int64 [B].
+            attention: float [B, K', S'], by the hypotheses before the step; K' is 1 at the first.
+        """
+        self._attention[places, steps, : attention.shape[1], : attention.shape[2]] = attention.float()
 
     def trace(
         self, place: int, steps: int, width: int, last: NDArray[np.int64]

@@ -82,6 +82,17 @@ class Ranking:
         without_eos = self.rule == "normalized_at_end_without_eos"
         return (cost / self.penalty((tokens - int(without_eos)).to(cost.dtype))).nan_to_num(torch.inf, torch.inf)
 
+    def settled(self, score: Tensor, ended: Tensor, cost: Tensor, tokens: Tensor) -> Tensor:
+        """Scores that hypotheses keep, of those with which they have won a step.
+
+        Args:
+            score: float [B, K], with which they have won, all treated as if they went on.
+            ended: bool [B, K].
+            cost: float [B, K].
+            tokens: int64 [B, K], generated tokens, ``</s>`` included.
+        """
+        return score if self.rule == "normalized" else torch.where(ended, self.ended(cost, tokens), score)
+
     def joined(self, pieces: Sequence[PieceScore]) -> float:
         """The score of a translation from those of its pieces, each weighted with its length.
 

@@ -7,7 +7,7 @@ never on the module, so that one model can serve several searches at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -51,11 +51,19 @@ class Memory:
         values: float [B, S, H], averaged into the context.
         keys: float [B, S, A], compared with the query; for fixed attention the weights themselves, float [B, S].
         padding: bool [B, S], True at padding.
+        asking: Where not every hypothesis asks: int64 [N], the numbers of those that do among all B * K, ascending.
+        hypotheses: B * K, where not every one asks.
     """
 
     values: Tensor
     keys: Tensor
     padding: Tensor
+    asking: Tensor | None = None
+    hypotheses: int = 0
+
+    def asked_by(self, asking: Tensor, hypotheses: int) -> Memory:
+        """The same memory, asked by some of so many hypotheses."""
+        return replace(self, asking=asking, hypotheses=hypotheses)
 
     def select(self, sentences: Tensor) -> Memory:
         """The memory of some of the sentences, int64 [B']."""
@@ -113,16 +121,20 @@ class Attention(nn.Module):
         """Attends.
 
         Args:
-            query: float [N, H]; the N = B * K rows of a sentence follow one another.
-            memory: Of B sentences.
+            query: float [N, H]; the rows of a sentence follow one another.
+            memory: Of B sentences; N is B * K unless it says who asks.
 
         Returns:
             The context, float [N, H of the encoder], and the weights, float [N, S].
         """
+        if memory.asking is not None:
+            query = query.new_zeros(memory.hypotheses, query.shape[-1]).index_copy_(0, memory.asking, query)
         sentences = memory.values.shape[0]
         weights = self.weights(query.reshape(sentences, -1, query.shape[-1]), memory)
-        context = weights @ memory.values
-        return context.flatten(0, 1), weights.flatten(0, 1)
+        context, weights = (weights @ memory.values).flatten(0, 1), weights.flatten(0, 1)
+        if memory.asking is not None:
+            context, weights = context.index_select(0, memory.asking), weights.index_select(0, memory.asking)
+        return context, weights
 
 
 class MLPAttention(Attention):

@@ -55,7 +55,7 @@ class Decoder(nn.Module, Generic[State]):
         Args:
             embedded: float [N, E], the embeddings of the last tokens.
             state: Of N rows; the rows of a sentence follow one another.
-            memory: Of B sentences, N a multiple of B.
+            memory: Of B sentences; N is a multiple of B unless it says who asks.
 
         Returns:
             What the output layer sees, float [N, H], the next state, and the attention weights, float [N, S].

@@ -28,7 +28,8 @@ class ConvolutionalState:
 
     def select(self, rows: Tensor) -> ConvolutionalState:
         """The states of some rows, int64 [N'], in that order; a row may occur several times."""
-        return ConvolutionalState(self.position[rows], tuple(inputs[rows] for inputs in self.past))
+        past = tuple(inputs.index_select(0, rows) for inputs in self.past)
+        return ConvolutionalState(self.position.index_select(0, rows), past)
 
     def joined(self, other: ConvolutionalState) -> ConvolutionalState:
         """These rows and then those of another one."""

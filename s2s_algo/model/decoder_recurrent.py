@@ -36,8 +36,8 @@ class RecurrentState:
 
     def select(self, rows: Tensor) -> RecurrentState:
         """The states of some rows, int64 [N'], in that order; a row may occur several times."""
-        layers = tuple(tuple(part[rows] for part in layer) for layer in self.layers)
-        return RecurrentState(layers, self.attentional[rows])
+        layers = tuple(tuple(part.index_select(0, rows) for part in layer) for layer in self.layers)
+        return RecurrentState(layers, self.attentional.index_select(0, rows))
 
     def joined(self, other: RecurrentState) -> RecurrentState:
         """These rows and then those of another one."""

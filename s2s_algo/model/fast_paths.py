@@ -22,3 +22,8 @@ def has_fast_linear(device: torch.device) -> bool:
 def has_fused_loss(device: torch.device) -> bool:
     """Whether the output layer and the loss run as one operation (``training/output.py``): on CPUs alone, for now."""
     return device.type == "cpu"
+
+
+def has_fast_likeliest(device: torch.device) -> bool:
+    """Whether a search looks for the likeliest tokens block by block (``decoding/likeliest.py``): on CPUs alone."""
+    return device.type == "cpu"

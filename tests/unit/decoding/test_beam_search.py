@@ -208,9 +208,8 @@ class TableModel:
         return TableState(source), TableState(source)
 
     def step(self, tokens, state, memory):
-        rows = len(tokens) // len(memory.source)
-        attention = torch.full(memory.source.shape, 1 / memory.source.shape[1])
-        return tokens, state, attention.repeat_interleave(rows, 0)
+        width = memory.source.shape[1]
+        return tokens, state, torch.full((len(tokens), width), 1 / width)
 
     def output_layer(self, tokens):
         return self.table[tokens].log()
@@ -225,6 +224,9 @@ class TableState:
 
     def cut(self, width):
         return TableState(self.source[:, :width])
+
+    def asked_by(self, asking, hypotheses):
+        return self
 
 
 def table_search(table, limit=5, **options):
