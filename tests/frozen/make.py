@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,15 +77,15 @@ RESUMED = {
 }
 
 
-def translations(model: Path) -> list[dict[str, object]]:
-    """What a model makes of the sources: the two best texts of each, with their scores."""
+def translations(model: Path, texts: Sequence[str]) -> list[dict[str, object]]:
+    """What a model makes of texts: the two best translations of each, with their scores."""
     translator = Translator.load(model, torch.device("cpu"))
     options = replace(translator.options, n_best=2)
-    sources = [translator.source_vocabulary.encode(source) for source in SOURCES]
+    sources = [translator.source_vocabulary.encode(text) for text in texts]
     found = translator.translate_n_best(sources, options)
     return [
-        {"source": source, "n_best": [{"text": one.text, "score": one.score} for one in best]}
-        for source, best in zip(SOURCES, found, strict=True)
+        {"source": text, "n_best": [{"text": one.text, "score": one.score} for one in best]}
+        for text, best in zip(texts, found, strict=True)
     ]
 
 
@@ -102,10 +103,11 @@ def perplexities(opt_ml: OptMl) -> list[list[float]]:
     return [[entry["updates"], entry["validation_perplexity"]] for entry in entries]
 
 
-def going_on(job: Path, folder: Path) -> OptMl:
-    """A copy of the job in another folder, with a later end."""
+def going_on(job: Path, folder: Path, end: int) -> OptMl:
+    """A copy of a job in another folder, with a later end."""
     opt_ml = OptMl(Path(shutil.copytree(job, folder)))
-    opt_ml.configure("hyperparameters.json", {**RESUMED, "max_num_batches": str(LAST_END)})
+    own = json.loads((job / "input" / "config" / "hyperparameters.json").read_text(encoding="utf-8"))
+    opt_ml.configure("hyperparameters.json", {**own, "max_num_batches": str(end)})
     return opt_ml
 
 
@@ -154,14 +156,14 @@ def make(folder: Path) -> None:
             opt_ml = _prepared(scratch / name, hyperparameters, *options)
             train(opt_ml)
             shutil.copytree(opt_ml.model, folder / "models" / name)
-            expected[name] = translations(folder / "models" / name)
+            expected[name] = translations(folder / "models" / name, SOURCES)
         job = _prepared(scratch / "job", RESUMED)
         job.checkpoints.mkdir()
         train(job)
         for part in ("input", "checkpoints"):
             ignored = shutil.ignore_patterns("lock*")
             shutil.copytree(job.base / part, folder / "job" / part, ignore=ignored)
-        resumed = going_on(folder / "job", scratch / "resumed")
+        resumed = going_on(folder / "job", scratch / "resumed", LAST_END)
         train(resumed)
         expected["perplexities"] = perplexities(resumed)
     (folder / "expected.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

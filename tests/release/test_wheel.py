@@ -25,8 +25,10 @@ print(s2s_algo.__file__, serve.__file__)
 """
 
 
-def run(command, code=0, **options):
-    done = subprocess.run(command, capture_output=True, text=True, **options)
+def run(command, code=0, cwd=None):
+    """Without this process's own way to the packages, so that what is not installed is not found."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout or done.stderr
 
@@ -59,8 +61,7 @@ def environment(wheel):
 
 
 def in_environment(environment, program, *arguments, code=0):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    return run([environment / "bin" / program, *arguments], code, cwd=environment, env=clean)
+    return run([environment / "bin" / program, *arguments], code, cwd=environment)
 
 
 def test_every_file_of_the_packages_is_in_it_and_nothing_else(wheel):
