@@ -18,8 +18,9 @@ from s2s_algo.decoding.options import PrecisionName
 from s2s_algo.errors import ClientError
 from s2s_algo.model.attention import Attention, EncodedSource, MLPAttention
 from s2s_algo.model.convolution import Convolution
-from s2s_algo.model.recurrent import LayerState, LSTMCell, RecurrentCell
+from s2s_algo.model.recurrent import CELLS, LayerState, LSTMCell, RecurrentCell
 from s2s_algo.model.seq2seq import Seq2Seq
+from s2s_algo.model.steps import Steps
 
 # Rows float32 [N, I] times weights, and the bias added: float32 [N, O].
 Product = Callable[[Tensor], Tensor]
@@ -35,7 +36,7 @@ _LARGEST_INT8 = 127
 def fix_weights(model: Seq2Seq, precision: PrecisionName = "float32") -> None:
     """Replaces the layers of a model by ones that are faster and cannot learn; changes the model.
 
-    Recurrent encoders, which read each sentence once, and embeddings stay as they are.
+    Embeddings stay as they are, and recurrent encoders, which read each sentence once, have float32 products.
 
     Args:
         model: In evaluation mode.
@@ -49,6 +50,8 @@ def fix_weights(model: Seq2Seq, precision: PrecisionName = "float32") -> None:
     make = _choose(model.device, precision)
     if make is not None:
         _replace_layers(model, make)
+        if (make := _choose(model.device, "float32")) is not None:
+            _replace_sequences(model.encoder, make)
 
 
 def _choose(device: torch.device, precision: PrecisionName) -> MakeProduct | None:
@@ -71,16 +74,22 @@ def _replace_layers(module: nn.Module, make: MakeProduct) -> None:
     for name, child in list(module.named_children()):
         if isinstance(child, nn.Linear) and child.out_features > 1:
             module.add_module(name, FixedLinear(make(child.weight.detach(), child.bias)))
-        elif isinstance(child, LSTMCell):
-            module.add_module(name, FixedLSTMCell(child, make))
         elif isinstance(child, RecurrentCell):
-            module.add_module(name, FixedCell(child, make))
+            module.add_module(name, _fixed_cell(child, make))
         elif isinstance(child, MLPAttention):
             module.add_module(name, FixedMLPAttention(child, make))
         elif isinstance(child, Convolution):
             module.add_module(name, FixedConvolution(child, make))
         else:
             _replace_layers(child, make)
+
+
+def _replace_sequences(module: nn.Module, make: MakeProduct) -> None:
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.LSTM | nn.GRU):
+            module.add_module(name, FixedSequence(child, make))
+        else:
+            _replace_sequences(child, make)
 
 
 class FixedLinear(nn.Module):
@@ -92,6 +101,8 @@ class FixedLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The product, float32 [..., O], of inputs float32 [..., I]."""
+        if inputs.dim() == 2:
+            return self._product(inputs)
         return self._product(inputs.reshape(-1, inputs.shape[-1])).unflatten(0, inputs.shape[:-1])
 
 
@@ -126,6 +137,31 @@ class FixedLSTMCell(nn.Module):
         i, f, s, o = (input_gates + self.hidden_gates(h)).sigmoid_().chunk(4, dim=-1)
         c = (f * c).addcmul_(i, s, value=2).sub_(i)
         return o * torch.tanh(c), c
+
+
+def _fixed_cell(cell: RecurrentCell, make: MakeProduct) -> FixedCell | FixedLSTMCell:
+    return FixedLSTMCell(cell, make) if isinstance(cell, LSTMCell) else FixedCell(cell, make)
+
+
+class FixedSequence(nn.Module):
+    """In place of a layer of a recurrent encoder; see ``fused_sequence.read``."""
+
+    def __init__(self, layer: nn.LSTM | nn.GRU, make: MakeProduct) -> None:
+        super().__init__()
+        cell = CELLS["lstm" if isinstance(layer, nn.LSTM) else "gru"](layer.input_size, layer.hidden_size)
+        cell.load_state_dict({name: getattr(layer, f"{name}_l0") for name in cell.state_dict()})
+        self._cell = _fixed_cell(cell, make)
+        self._hidden_size, self._states = layer.hidden_size, cell.states
+
+    def read(self, steps: Steps, inputs: Tensor) -> Tensor:
+        """The outputs of all rows, float [N, H], of inputs float [N, I], from states of zeros."""
+        gates = self._cell.input_gates(inputs)
+        outputs = gates.new_empty(len(gates), self._hidden_size)
+        state = (gates.new_zeros(len(steps.order), self._hidden_size),) * self._states
+        for rows in steps.rows():
+            state = self._cell(gates[rows], tuple(part[: rows.stop - rows.start] for part in state))
+            outputs[rows] = state[0]
+        return outputs
 
 
 class FixedMLPAttention(Attention):
@@ -168,7 +204,9 @@ def _onednn_product(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> 
 
     def product(rows: Tensor) -> Tensor:
         number = len(rows)
-        rows = functional.pad(rows.to(dtype), (0, 0, 0, padded_rows(number) - number))
+        rows = rows.to(dtype)
+        if missing := padded_rows(number) - number:
+            rows = functional.pad(rows, (0, 0, 0, missing))
         outputs: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "")
         return outputs[:number].float()
 
@@ -184,7 +222,8 @@ def padded_rows(number: int) -> int:
     """
     if number <= 1:
         return number
-    step = max(8, 1 << (number - 1).bit_length() >> 3)
+    power = 1 << (number - 1).bit_length()
+    step = max(8, min(power // 8, max(32, power // 16)))
     return -(-number // step) * step
 
 

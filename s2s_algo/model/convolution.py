@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from s2s_algo.model.config import ActivationType, ConvolutionalDecoderConfig, ConvolutionalEncoderConfig
 from s2s_algo.model.products import linear
+from s2s_algo.model.steps import Tokens
 
 
 def _gated(outputs: Tensor) -> Tensor:
@@ -86,8 +87,15 @@ class ConvolutionalStack(nn.Module):
 
     def read(self, embedded: Tensor) -> Tensor:
         """What the first block sees of whole sequences: float [B, T, H] of embeddings float [B, T, E]."""
+        return self.input_layer(self._with_positions(embedded))
+
+    def read_tokens(self, tokens: Tokens, embedded: Tensor) -> Tensor:
+        """The same of the tokens alone: float [N, H] of embeddings float [B, T, E]."""
+        return self.input_layer(tokens.gather(self._with_positions(embedded)))
+
+    def _with_positions(self, embedded: Tensor) -> Tensor:
         # Batches are padded to 2 at least, so that a single position also serves the padding behind it.
-        return self.input_layer(embedded + self.positions.weight[: embedded.shape[1]])
+        return embedded + self.positions.weight[: embedded.shape[1]]
 
 
 def cut_windows(inputs: Tensor, before: int, after: int) -> Tensor:

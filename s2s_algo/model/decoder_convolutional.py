@@ -12,6 +12,9 @@ from s2s_algo.model.attention import DotAttention, EncodedSource, Memory, projec
 from s2s_algo.model.config import ConvolutionalDecoderConfig
 from s2s_algo.model.convolution import ConvolutionalStack, cut_windows
 from s2s_algo.model.decoder import Decoder
+from s2s_algo.model.fast_paths import has_fused_windows
+from s2s_algo.model.fused_windows import windows
+from s2s_algo.model.steps import Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ class ConvolutionalDecoder(ConvolutionalStack, Decoder[ConvolutionalState]):
         return ConvolutionalState(torch.zeros_like(source.length), (empty,) * config.num_layers), memory
 
     def forward(self, embedded: Tensor, source: EncodedSource, length: Tensor | None = None) -> Tensor:  # noqa: D102
+        fast = has_fused_windows(embedded.device)
+        return self._fused(embedded, source, length) if fast else self.plain(embedded, source)
+
+    def plain(self, embedded: Tensor, source: EncodedSource) -> Tensor:
+        """``forward`` of the padding, too."""
         memory = self._remember(source)
         # Padding needs no mask, for no position sees what follows it.
         outputs = self.read(embedded)
@@ -66,6 +74,17 @@ class ConvolutionalDecoder(ConvolutionalStack, Decoder[ConvolutionalState]):
             context, _ = self.attention(hidden.flatten(0, 1), memory)
             outputs = outputs + hidden + context.view_as(hidden)
         return outputs
+
+    def _fused(self, embedded: Tensor, source: EncodedSource, length: Tensor | None) -> Tensor:
+        """``forward`` of the tokens alone; zeros where nobody reads."""
+        tokens = Tokens.of(length, embedded.shape[0], embedded.shape[1], embedded.device)
+        memory = self._remember(source).asked_by(tokens.positions, embedded.shape[0] * embedded.shape[1])
+        outputs = self.read_tokens(tokens, embedded)
+        for convolution in self.blocks:
+            hidden = convolution(windows(self._drop(outputs), tokens, self.config.kernel_width - 1, 0))
+            context, _ = self.attention(hidden, memory)
+            outputs = outputs + hidden + context
+        return tokens.scatter(outputs)
 
     def step(  # noqa: D102
         self, embedded: Tensor, state: ConvolutionalState, memory: Memory

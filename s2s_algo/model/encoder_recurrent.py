@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -61,15 +61,21 @@ class RecurrentEncoder(nn.Module):
         steps = Steps.of(length, batch, width, embedded.device)
         reverse = _reversal(length, width) + width * torch.arange(batch, device=length.device)[:, None]
         backwards = replace(steps, positions=reverse.flatten()[steps.positions])
-        ahead = read(self.forward_layer, self.config.cell_type, steps, steps.gather(embedded))
-        back = read(self.backward_layer, self.config.cell_type, backwards, backwards.gather(embedded))
+        ahead = self._read(self.forward_layer, steps, steps.gather(embedded))
+        back = self._read(self.backward_layer, backwards, backwards.gather(embedded))
         if not len(self.upper_layers):
             return torch.cat([steps.scatter(ahead), backwards.scatter(back)], dim=-1)
         states = torch.cat([ahead, steps.gather(backwards.scatter(back))], dim=-1)
         for number, layer in enumerate(self.upper_layers, start=2):
-            output = read(cast(nn.LSTM | nn.GRU, layer), self.config.cell_type, steps, states)
+            output = self._read(layer, steps, states)
             states = self._above(number, output, states)
         return steps.scatter(states)
+
+    def _read(self, layer: nn.Module, steps: Steps, inputs: Tensor) -> Tensor:
+        if isinstance(layer, nn.LSTM | nn.GRU):
+            return read(layer, self.config.cell_type, steps, inputs)
+        # A model that only translates has others (``decoding/fixed.py``).
+        return cast(Tensor, cast(Any, layer).read(steps, inputs))
 
     def _above(self, number: int, output: Tensor, states: Tensor) -> Tensor:
         """What a layer's output and the states below it become."""

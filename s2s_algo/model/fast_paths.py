@@ -19,6 +19,11 @@ def has_fast_linear(device: torch.device) -> bool:
     return has_fused_loops(device)
 
 
+def has_fused_windows(device: torch.device) -> bool:
+    """Whether convolutions read tokens alone (``fused_windows.py``): where loops do, and for the same reasons."""
+    return has_fused_loops(device)
+
+
 def has_fused_loss(device: torch.device) -> bool:
     """Whether the output layer and the loss run as one operation (``training/output.py``): on CPUs alone, for now."""
     return device.type == "cpu"

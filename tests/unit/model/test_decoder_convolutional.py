@@ -203,6 +203,7 @@ class Look:
 
     def __init__(self, model, sources, target):
         self.windows, self.outputs, self.queries, self.contexts = [], [], [], []
+        self.sentences = len(target)
         for block in model.decoder.convolutions:
             block.register_forward_hook(self.keep_convolution)
         model.decoder.attention.register_forward_hook(self.keep_attention)
@@ -211,8 +212,8 @@ class Look:
             self.read = model.decoder.read(model.target_embedding(target))
 
     def keep_convolution(self, _, inputs, output):
-        self.windows.append(inputs[0].clone())
-        self.outputs.append(output.clone())
+        self.windows.append(inputs[0].unflatten(0, (self.sentences, -1)).clone())
+        self.outputs.append(output.unflatten(0, (self.sentences, -1)).clone())
 
     def keep_attention(self, _, inputs, output):
         self.queries.append(inputs[0].clone())

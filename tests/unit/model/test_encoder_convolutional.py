@@ -145,6 +145,7 @@ class Look:
 
     def __init__(self, model, source, length):
         self.windows, self.outputs = [], []
+        self.sentences = len(source)
         for block in model.encoder.convolutions:
             block.register_forward_hook(self.keep)
         with torch.no_grad():
@@ -152,8 +153,9 @@ class Look:
             self.read = model.encoder.read(model.source_embedding(source))
 
     def keep(self, _, inputs, output):
-        self.windows.append(inputs[0].clone())
-        self.outputs.append(output.clone())
+        # In so small a batch the padding that follows the tokens is all there is.
+        self.windows.append(inputs[0].unflatten(0, (self.sentences, -1)).clone())
+        self.outputs.append(output.unflatten(0, (self.sentences, -1)).clone())
 
     def seen(self, block):
         """What the convolution of a block sees of every position: the middle of the windows."""

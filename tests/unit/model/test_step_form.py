@@ -185,7 +185,22 @@ def test_a_selection_touches_every_part_of_the_memory(encoder, decoder, attentio
     model = deep_model(encoder, decoder, attention=attention)
     _, memory = model.decoder.start(model.encode(*padded([[5, 6, 7], [8, 9]])))
     selected = memory.select(torch.tensor([1, 1, 0, 1]))
-    assert {len(getattr(selected, field.name)) for field in fields(Memory)} == {4}
+    parts = [
+        field.name for field in fields(Memory) if getattr(memory, field.name) is not None and field.name != "hypotheses"
+    ]
+    assert {len(getattr(selected, name)) for name in parts} == {4}
+
+
+def test_rows_that_ask_get_what_all_of_them_would_get():
+    model = deep_model("rnn", "rnn")
+    _, memory = model.decoder.start(model.encode(*padded([[5, 6, 7], [8, 9]])))
+    queries = torch.randn(6, model.config.decoder.num_hidden, dtype=memory.values.dtype)
+    some = torch.tensor([0, 2, 3, 4])
+    with torch.no_grad():
+        expected = [part[some] for part in model.decoder.attention(queries, memory)]
+        found = model.decoder.attention(queries[some], memory.asked_by(some, 6))
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 @every_mix
