@@ -54,7 +54,7 @@ class _Installed(click.ParamType[Program]):
 )
 @click.option("--decode", is_flag=True, help="Translate with a beam of 5, rather than train.")
 @click.option("--rounds", default=2, show_default=True)
-@click.option("--seconds", default=20.0, show_default=True, help="Of training in each round.")
+@click.option("--seconds", default=20.0, show_default=True, help="Of processor time, training in each round.")
 @click.option("--threads", default=1, show_default=True)
 @click.option("--languages", default="en,de", show_default=True, help="Endings of the source and the target files.")
 @click.option("--test", default="test2016", show_default=True, help="What is translated.")
@@ -88,7 +88,7 @@ def main(
         for name in names:
             able = [program for program in (*ours, *rivals) if name in program.configurations]
             found = _by_turns(able, rounds, partial(bench.train, configuration=name, seconds=seconds))
-            print(f"\ntraining, configuration {name}, {seconds:g} seconds")
+            print(f"\ntraining, configuration {name}, {seconds:g} processor seconds")
             _show(found, [program.name for program in ours], is_decoding=False)
 
 

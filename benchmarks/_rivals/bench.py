@@ -32,7 +32,7 @@ class Bench:
     threads: int
 
     def train(self, program: Program, configuration: str, seconds: float) -> Speed:
-        """Trains for so long after the warm-up."""
+        """Trains for so many seconds of processor time after the warm-up."""
         data, output = self._data(program), self._place(program, "training")
         _empty(output)
         command = program.train(configuration, self.texts, data, output, None)

@@ -48,24 +48,26 @@ def lay_out(corpus: Path, folder: Path, languages: str, test: str) -> Texts:
     texts = Texts(folder, source, target)
     if folder.exists():
         return texts
+    parts = {name: _pairs(corpus, name, (source, target)) for name in ("train", "val", test)}
+    parts["test"] = parts.pop(test)
+    parts["first"] = parts["test"][:_FIRST_LINES]
+    parts["val"] = parts["val"][:_VALIDATION_LINES]
     folder.mkdir(parents=True)
-    for language in (source, target):
-        lines = {name: _lines(corpus, f"{name}.{language}") for name in ("train", "val", test)}
-        parts = {
-            "train": lines["train"],
-            "val": lines["val"][:_VALIDATION_LINES],
-            "test": lines[test],
-            "first": lines[test][:_FIRST_LINES],
-        }
-        for name, part in parts.items():
-            texts.file(name, language).write_text("".join(part), encoding="utf-8")
+    for name, pairs in parts.items():
+        for file, lines in zip(texts.pair(name), zip(*pairs, strict=True), strict=True):
+            file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return texts
 
 
+def _pairs(corpus: Path, name: str, languages: tuple[str, str]) -> list[tuple[str, str]]:
+    """Tokens with one blank between them, which all programs split alike; no blank lines."""
+    sides = [[" ".join(line.split()) for line in _lines(corpus, f"{name}.{language}")] for language in languages]
+    return [pair for pair in zip(sides[0], sides[1], strict=True) if all(pair)]
+
+
 def _lines(corpus: Path, name: str) -> list[str]:
-    found = sorted(corpus.glob(f"{name}*"))
+    found = [file for file in (corpus / name, corpus / f"{name}.gz") if file.exists()]
     if not found:
-        raise click.ClickException(f"{corpus} holds no {name} or {name}.gz; name a folder with all parts of a corpus")
+        raise click.ClickException(f"{corpus} holds neither {name} nor {name}.gz; name a folder with both languages")
     content = found[0].read_bytes()
-    text = (gzip.decompress(content) if found[0].suffix == ".gz" else content).decode()
-    return [f"{line}\n" for line in text.split("\n") if line]
+    return (gzip.decompress(content) if found[0].suffix == ".gz" else content).decode().split("\n")

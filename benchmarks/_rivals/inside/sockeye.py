@@ -17,6 +17,7 @@ def main() -> None:
     """Runs a command of Sockeye."""
     stamps = Stamps()
     if sys.argv[1].endswith("train"):
+        import_module("sockeye.multiprocessing_utils").initialize()  # it insists on being before MXNet
         stamps.watch(import_module("sockeye.training").EarlyStoppingTrainer, "_step", _trained)
     else:
         _never_end(import_module("sockeye.model").SockeyeModel)

@@ -17,7 +17,7 @@ from typing import Any
 class Stamps:
     """The file that ``BENCHMARK_STAMPS`` names; a line of JSON for each piece of work.
 
-    ``BENCHMARK_SECONDS``: the program is ended so long after its first ``BENCHMARK_WARM_UP`` pieces of work.
+    The program is ended ``BENCHMARK_SECONDS`` of processor time after its first ``BENCHMARK_WARM_UP`` pieces of work.
     """
 
     def __init__(self) -> None:
@@ -54,8 +54,8 @@ class Stamps:
             stream.write(json.dumps(stamp) + "\n")
         self._done += 1
         if self._done == self._warm_up:
-            self._end = ended[0] + self._seconds
-        if ended[0] >= self._end:
+            self._end = ended[1] + self._seconds
+        if ended[1] >= self._end:
             os._exit(0)  # not a moment for checkpoints
 
 
