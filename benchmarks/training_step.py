@@ -19,13 +19,13 @@ from pathlib import Path
 import click
 import torch
 
+from benchmarks._assembly import put_together
 from benchmarks._synthetic import vocabularies, write_channels, write_pairs
 from s2s_algo.data.batches import Batch
 from s2s_algo.data.channels import Channels
 from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
-from s2s_algo.hyperparameters import validate
 from s2s_algo.model.seq2seq import Seq2Seq
-from s2s_algo.training.assembly import Assembled, assemble
+from s2s_algo.training.assembly import Assembled
 from s2s_algo.training.trainer import update
 
 # The sizes in which the field compares such models.
@@ -152,15 +152,7 @@ def _assemble(scratch: Path, folder: Path | None, languages: str, hyperparameter
         channels, words = write_channels(scratch, _PAIRS), vocabularies()
     else:
         channels, words = _real(scratch, folder, languages)
-    return assemble(
-        validate({**hyperparameters, "optimizer_type": "adam", "batch_size": "64"}).hyperparameters,
-        channels,
-        words,
-        scratch=scratch / "corpus",
-        checkpoints=scratch / "checkpoints",
-        host="benchmark",
-        stop_requested=lambda: False,
-    )
+    return put_together({**hyperparameters, "optimizer_type": "adam", "batch_size": "64"}, channels, words, scratch)
 
 
 def _real(scratch: Path, folder: Path, languages: str) -> tuple[Channels, tuple[Vocabulary, Vocabulary]]:

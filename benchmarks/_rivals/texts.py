@@ -48,10 +48,8 @@ def lay_out(corpus: Path, folder: Path, languages: str, test: str) -> Texts:
     texts = Texts(folder, source, target)
     if folder.exists():
         return texts
-    parts = {name: _pairs(corpus, name, (source, target)) for name in ("train", "val", test)}
-    parts["test"] = parts.pop(test)
-    parts["first"] = parts["test"][:_FIRST_LINES]
-    parts["val"] = parts["val"][:_VALIDATION_LINES]
+    train, validation, tested = (_pairs(corpus, name, (source, target)) for name in ("train", "val", test))
+    parts = {"train": train, "val": validation[:_VALIDATION_LINES], "test": tested, "first": tested[:_FIRST_LINES]}
     folder.mkdir(parents=True)
     for name, pairs in parts.items():
         for file, lines in zip(texts.pair(name), zip(*pairs, strict=True), strict=True):
