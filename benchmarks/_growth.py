@@ -44,7 +44,7 @@ def save_plot(rows: Sequence[Growth], path: Path) -> None:
     """Draws a panel for each thing that grows, with two logarithmic axes, into a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     sizes = list(dict.fromkeys(row.size for row in rows))
     lines = -(-len(sizes) // _COLUMNS)
@@ -61,10 +61,10 @@ def save_plot(rows: Sequence[Growth], path: Path) -> None:
         panel.set(xscale="log", yscale="log", xlabel=size)
         panel.set_xticks(next(row.sizes for row in rows if row.size == size))
         panel.xaxis.set(major_formatter=plain, minor_locator=NullLocator())
-        panel.yaxis.set(major_formatter=plain, minor_formatter=plain)
-        panel.tick_params(axis="y", which="minor", labelsize=7)
-        panel.tick_params(axis="both", which="major", labelsize=8)
-        panel.grid(True, which="major", color="#dddddd")
+        ticks = LogLocator(subs=(1, 2, 5), numticks=20)
+        panel.yaxis.set(major_locator=ticks, major_formatter=plain, minor_locator=NullLocator())
+        panel.tick_params(labelsize=8)
+        panel.grid(color="#dddddd")
         low, high = panel.get_ylim()
         panel.set_ylim(low / 1.3, high * 2.2)  # room for the legend
         panel.legend(loc="upper left", fontsize=8, frameon=False)

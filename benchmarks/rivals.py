@@ -46,7 +46,7 @@ class _Installed(click.ParamType[Program]):
 
 
 @click.command()
-@click.argument("corpus", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("corpus", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--rival", "rivals", multiple=True, type=_Installed(), help="A program and where it is installed.")
 @click.option("--configuration", "names", multiple=True, type=click.Choice(["A", "B", "C"]), default=["A"])
 @click.option(
@@ -60,7 +60,7 @@ class _Installed(click.ParamType[Program]):
 @click.option("--test", default="test2016", show_default=True, help="What is translated.")
 @click.option("--work", type=click.Path(path_type=Path), help="Keeps prepared data and models, for the next time.")
 def main(
-    corpus: Path,
+    corpus: Path | None,
     rivals: tuple[Program, ...],
     names: tuple[str, ...],
     precisions: tuple[str, ...],
@@ -73,6 +73,9 @@ def main(
     work: Path | None,
 ) -> None:
     """Prints a table in Markdown for each configuration, or for translating in batches and one by one."""
+    if corpus is None:  # as `make bench` runs it
+        print("nothing to measure: name the folder of a corpus, and rivals; see --help")
+        return
     with ExitStack() as held:
         folder = (work or Path(held.enter_context(tempfile.TemporaryDirectory(prefix="s2s-bench-")))).absolute()
         bench = Bench(lay_out(corpus, folder / "texts", languages, test), folder, threads)
