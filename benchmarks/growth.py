@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks._assembly import put_together
-from benchmarks._growth import Growth, save_plot
+from benchmarks._growth import Growth, exponent, save_plot
 from benchmarks._synthetic import SOURCE_WORDS, TARGET_WORDS, vocabularies, write_pairs
 from s2s_algo.data.channels import Channels
 from s2s_algo.data.corpus import build_corpus
@@ -57,7 +57,8 @@ def main(plot: Path | None, rounds: int) -> None:
             measures = [prepare(_made(Path(folder), number), value) for number, value in enumerate(sizes)]
             rows.append(Growth(name, size, sizes, _by_turns(measures, rounds)))
         cells = ", ".join(f"{value}: {1e6 * cost:.0f}" for value, cost in zip(sizes, rows[-1].costs, strict=True))
-        print(f"{name}, by {size}: {cells}; exponent {rows[-1].exponent:+.2f}", flush=True)
+        powers = f"exponent {rows[-1].exponent:+.2f}, of the last step {exponent(sizes[-2:], rows[-1].costs[-2:]):+.2f}"
+        print(f"{name}, by {size}: {cells}; {powers}", flush=True)
     if plot:
         save_plot(rows, plot)
 
