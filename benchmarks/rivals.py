@@ -53,6 +53,14 @@ class _Installed(click.ParamType[Program]):
     "--precision", "precisions", multiple=True, type=click.Choice(["float32", "bfloat16", "int8"]), default=["float32"]
 )
 @click.option("--decode", is_flag=True, help="Translate with a beam of 5, rather than train.")
+@click.option(
+    "--batch",
+    "batches",
+    multiple=True,
+    default=[BATCH, 1],
+    type=click.IntRange(1),
+    help="Sentences translated at a time.",
+)
 @click.option("--rounds", default=2, show_default=True)
 @click.option("--seconds", default=20.0, show_default=True, help="Of processor time, training in each round.")
 @click.option("--threads", default=1, show_default=True)
@@ -65,6 +73,7 @@ def main(
     names: tuple[str, ...],
     precisions: tuple[str, ...],
     decode: bool,
+    batches: tuple[int, ...],
     rounds: int,
     seconds: float,
     threads: int,
@@ -83,7 +92,7 @@ def main(
         print("; ".join(dict.fromkeys(program.versions() for program in (*ours, *rivals))))
         print(f"{threads} threads, {rounds} rounds by turns, median and range", flush=True)
         if decode:
-            for batch in (BATCH, 1):
+            for batch in batches:
                 found = _by_turns([*ours, *rivals], rounds, partial(bench.translate, batch=batch))
                 print(f"\ntranslating, batches of {batch}, configuration {SEARCHED}, beam {BEAM}")
                 _show(found, [program.name for program in ours], is_decoding=True)
