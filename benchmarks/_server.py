@@ -17,10 +17,9 @@ from typing import Self
 import click
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks._assembly import put_together
 from benchmarks._synthetic import vocabularies, write_channels
 from s2s_algo.checkpoints.artifact import save_artifact
-from s2s_algo.hyperparameters import validate
-from s2s_algo.training.assembly import assemble
 
 # What trains the models that are served.
 CONFIGURATIONS = {
@@ -39,15 +38,7 @@ def write_model(base: Path, hyperparameters: Mapping[str, str]) -> None:
     """Leaves an untrained model where a server with this base folder looks for it."""
     folder = base / "job"
     folder.mkdir()
-    assembled = assemble(
-        validate(hyperparameters).hyperparameters,
-        write_channels(folder, 500),
-        vocabularies(),
-        scratch=folder / "corpus",
-        checkpoints=folder / "checkpoints",
-        host="benchmark",
-        stop_requested=lambda: False,
-    )
+    assembled = put_together(hyperparameters, write_channels(folder, 500), vocabularies(), folder)
     save_artifact(assembled.artifact(), base / "model")
 
 

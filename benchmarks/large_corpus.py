@@ -6,7 +6,6 @@ the model needs, once with many, and once more with their corpus kept from befor
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -19,7 +18,8 @@ from pathlib import Path
 
 import click
 
-from benchmarks._synthetic import vocabularies, write_channels
+from benchmarks._job_folder import lay_out
+from benchmarks._synthetic import write_channels
 
 # So many different pairs, over and over: to make more takes longer than to train on them, and nothing here depends on
 # what they are.
@@ -79,26 +79,12 @@ def main(pairs: int, updates: int) -> None:
 
 
 def _write_job(base: Path, pairs: int, different: int, updates: int) -> None:
-    data = base / "input/data"
-    for channel in ("train", "validation", "vocab"):
-        (data / channel).mkdir(parents=True)
-    file = write_channels(data / "validation", _FEW_PAIRS).train.files[0]
-    content = file.read_bytes() if different == _FEW_PAIRS else _content(base, different)
-    with (data / "train" / "pairs.rec").open("wb") as stream:
+    train = lay_out(base, _JOB | {"max_num_batches": str(updates)})
+    (base / "different").mkdir()
+    content = write_channels(base / "different", different).train.files[0].read_bytes()
+    with (train / "pairs.rec").open("wb") as stream:
         for _ in range(pairs // different):
             stream.write(content)
-    for name, vocabulary in zip(("vocab.src.json", "vocab.trg.json"), vocabularies(), strict=True):
-        ids = {token: number for number, token in enumerate(vocabulary.tokens)}
-        (data / "vocab" / name).write_text(json.dumps(ids), encoding="utf-8")
-    (base / "input/config").mkdir()
-    job = _JOB | {"max_num_batches": str(updates)}
-    (base / "input/config/hyperparameters.json").write_text(json.dumps(job), encoding="utf-8")
-
-
-def _content(base: Path, pairs: int) -> bytes:
-    folder = base / "different"
-    folder.mkdir()
-    return write_channels(folder, pairs).train.files[0].read_bytes()
 
 
 def _run(base: Path, more: dict[str, str]) -> _Run:

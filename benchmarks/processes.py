@@ -22,11 +22,11 @@ from pathlib import Path
 import click
 import torch
 
+from benchmarks._assembly import put_together
 from benchmarks._synthetic import vocabularies, write_channels
 from benchmarks.throughput import CONFIGURATIONS
-from s2s_algo.hyperparameters import validate
 from s2s_algo.machine import available_cores
-from s2s_algo.training.assembly import Assembled, assemble
+from s2s_algo.training.assembly import Assembled
 from s2s_algo.training.trainer import update
 from s2s_algo.training.workers import Workers, joined
 
@@ -149,16 +149,7 @@ def _assemble(hyperparameters: Mapping[str, str], workers: Workers) -> Assembled
     folder = Path(tempfile.gettempdir())
     own = folder / f"channels-{workers.rank}"
     own.mkdir()
-    return assemble(
-        validate(hyperparameters).hyperparameters,
-        write_channels(own, _PAIRS),
-        vocabularies(),
-        scratch=folder / "corpus",
-        checkpoints=folder / "checkpoints",
-        host="benchmark",
-        stop_requested=lambda: False,
-        workers=workers,
-    )
+    return put_together(hyperparameters, write_channels(own, _PAIRS), vocabularies(), folder, workers)
 
 
 if __name__ == "__main__":

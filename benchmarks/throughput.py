@@ -19,12 +19,12 @@ import click
 import numpy as np
 import torch
 
+from benchmarks._assembly import put_together
 from benchmarks._synthetic import SOURCE_WORDS, sentence, vocabularies, write_channels
 from s2s_algo.data.corpus import build_corpus
 from s2s_algo.decoding.fixed import fix_weights
 from s2s_algo.decoding.translator import Translator
-from s2s_algo.hyperparameters import validate
-from s2s_algo.training.assembly import Assembled, assemble
+from s2s_algo.training.assembly import Assembled
 from s2s_algo.training.trainer import update
 
 # The sizes in which the field compares such models: a small one, and the defaults of the hyperparameter page.
@@ -66,16 +66,7 @@ def _row(name: str, rounds: int, measure: Callable[[], float]) -> None:
 
 
 def _assemble(folder: Path, hyperparameters: dict[str, str]) -> Assembled:
-    channels = write_channels(folder, _PAIRS)
-    return assemble(
-        validate(hyperparameters).hyperparameters,
-        channels,
-        vocabularies(),
-        scratch=folder / "corpus",
-        checkpoints=folder / "checkpoints",
-        host="benchmark",
-        stop_requested=lambda: False,
-    )
+    return put_together(hyperparameters, write_channels(folder, _PAIRS), vocabularies(), folder)
 
 
 def _parse(folder: Path) -> float:

@@ -7,7 +7,6 @@ both in turn on the same quiet machine; with one thread, processor time tells mo
 
 from __future__ import annotations
 
-import gzip
 import statistics
 import tempfile
 import time
@@ -19,13 +18,14 @@ from pathlib import Path
 import click
 import torch
 
+from benchmarks._assembly import put_together
 from benchmarks._synthetic import vocabularies, write_channels, write_pairs
+from benchmarks._text_corpus import read_pairs
 from s2s_algo.data.batches import Batch
 from s2s_algo.data.channels import Channels
 from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
-from s2s_algo.hyperparameters import validate
 from s2s_algo.model.seq2seq import Seq2Seq
-from s2s_algo.training.assembly import Assembled, assemble
+from s2s_algo.training.assembly import Assembled
 from s2s_algo.training.trainer import update
 
 # The sizes in which the field compares such models.
@@ -152,28 +152,17 @@ def _assemble(scratch: Path, folder: Path | None, languages: str, hyperparameter
         channels, words = write_channels(scratch, _PAIRS), vocabularies()
     else:
         channels, words = _real(scratch, folder, languages)
-    return assemble(
-        validate({**hyperparameters, "optimizer_type": "adam", "batch_size": "64"}).hyperparameters,
-        channels,
-        words,
-        scratch=scratch / "corpus",
-        checkpoints=scratch / "checkpoints",
-        host="benchmark",
-        stop_requested=lambda: False,
-    )
+    return put_together({**hyperparameters, "optimizer_type": "adam", "batch_size": "64"}, channels, words, scratch)
 
 
 def _real(scratch: Path, folder: Path, languages: str) -> tuple[Channels, tuple[Vocabulary, Vocabulary]]:
     """The text of a folder, with all words that occur twice."""
-    sides = []
-    for language in languages.split(","):
-        (file,) = folder.glob(f"train.{language}*")
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        sides.append([line.split() for line in content.decode().splitlines()])
+    source, target = languages.split(",")
+    lines = zip(*read_pairs(folder, "train", (source, target)), strict=True)
+    sides = [[line.split() for line in side] for side in lines]
     words = tuple(_vocabulary(side) for side in sides)
     ids = [[vocabulary.encode_tokens(line) for line in side] for vocabulary, side in zip(words, sides, strict=True)]
-    pairs = [pair for pair in zip(*ids, strict=True) if all(pair)]
-    return write_pairs(scratch, pairs), (words[0], words[1])
+    return write_pairs(scratch, zip(*ids, strict=True)), (words[0], words[1])
 
 
 def _vocabulary(lines: list[list[str]]) -> Vocabulary:

@@ -1,0 +1,56 @@
+"""A corpus as plain text, as all programs read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks._text_corpus import read_pairs
+
+# Every program translates its validation text at least once, and nothing here needs it.
+_VALIDATION_LINES = 100
+_FIRST_LINES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Files of one sentence a line, tokens between blanks, ``NAME.LANGUAGE`` each.
+
+    Attributes:
+        folder: Holds ``train``, ``val``, ``test``, and ``first``, the first lines of ``test``.
+        source, target: The languages.
+    """
+
+    folder: Path
+    source: str
+    target: str
+
+    def file(self, name: str, language: str) -> Path:
+        """One of them."""
+        return self.folder / f"{name}.{language}"
+
+    def pair(self, name: str) -> tuple[Path, Path]:
+        """The source and the target."""
+        return self.file(name, self.source), self.file(name, self.target)
+
+
+def lay_out(corpus: Path, folder: Path, languages: str, test: str) -> Texts:
+    """Copies a corpus; returns what is there already if it is.
+
+    Args:
+        corpus: Holds ``train.*``, ``val.*`` and ``TEST.*``, packed or not.
+        folder: Where to.
+        languages: Endings of the source and the target files, with a comma between them.
+        test: What is to be translated.
+    """
+    source, target = languages.split(",")
+    texts = Texts(folder, source, target)
+    if folder.exists():
+        return texts
+    train, validation, tested = (read_pairs(corpus, name, (source, target)) for name in ("train", "val", test))
+    parts = {"train": train, "val": validation[:_VALIDATION_LINES], "test": tested, "first": tested[:_FIRST_LINES]}
+    folder.mkdir(parents=True)
+    for name, pairs in parts.items():
+        for file, lines in zip(texts.pair(name), zip(*pairs, strict=True), strict=True):
+            file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return texts
