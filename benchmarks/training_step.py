@@ -7,11 +7,9 @@ both in turn on the same quiet machine; with one thread, processor time tells mo
 
 from __future__ import annotations
 
-import gzip
 import statistics
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +17,9 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks._synthetic import vocabularies, write_channels, write_pairs
+from benchmarks._corpus import Prepared, prepared, texts
+from benchmarks._synthetic import vocabularies, write_channels
 from s2s_algo.data.batches import Batch
-from s2s_algo.data.channels import Channels
-from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
 from s2s_algo.hyperparameters import validate
 from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.training.assembly import Assembled, assemble
@@ -149,36 +146,19 @@ def _measure(assembled: Assembled, epoch: int, updates: int) -> Measured:
 
 def _assemble(scratch: Path, folder: Path | None, languages: str, hyperparameters: dict[str, str]) -> Assembled:
     if folder is None:
-        channels, words = write_channels(scratch, _PAIRS), vocabularies()
+        data = Prepared(write_channels(scratch, _PAIRS), vocabularies())
     else:
-        channels, words = _real(scratch, folder, languages)
+        text = texts(folder, "train", languages)
+        data = prepared(text, text, scratch / "data")
     return assemble(
         validate({**hyperparameters, "optimizer_type": "adam", "batch_size": "64"}).hyperparameters,
-        channels,
-        words,
+        data.channels,
+        data.vocabularies,
         scratch=scratch / "corpus",
         checkpoints=scratch / "checkpoints",
         host="benchmark",
         stop_requested=lambda: False,
     )
-
-
-def _real(scratch: Path, folder: Path, languages: str) -> tuple[Channels, tuple[Vocabulary, Vocabulary]]:
-    """The text of a folder, with all words that occur twice."""
-    sides = []
-    for language in languages.split(","):
-        (file,) = folder.glob(f"train.{language}*")
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        sides.append([line.split() for line in content.decode().splitlines()])
-    words = tuple(_vocabulary(side) for side in sides)
-    ids = [[vocabulary.encode_tokens(line) for line in side] for vocabulary, side in zip(words, sides, strict=True)]
-    pairs = [pair for pair in zip(*ids, strict=True) if all(pair)]
-    return write_pairs(scratch, pairs), (words[0], words[1])
-
-
-def _vocabulary(lines: list[list[str]]) -> Vocabulary:
-    counts = Counter(word for line in lines for word in line)
-    return Vocabulary.from_tokens([*SPECIAL_TOKENS, *(word for word, count in counts.most_common() if count > 1)])
 
 
 if __name__ == "__main__":
