@@ -34,7 +34,7 @@ RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--recipe", help=f"A file of {RECIPES.parent.name}/{RECIPES.name}; without one, the defaults.")
 @click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Hyperparameters that differ from it.")
 @click.option("--minutes", default="", metavar="M,...", help="Processor time of the checkpoints.")
@@ -46,7 +46,7 @@ RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
 @click.option("--no-translation", is_flag=True, help="No BLEU and chrF.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Folder for the models of the checkpoints.")
 def main(
-    folder: Path,
+    folder: Path | None,
     recipe: str | None,
     changes: tuple[str, ...],
     minutes: str,
@@ -59,6 +59,9 @@ def main(
     keep: Path | None,
 ) -> None:
     """Prints what each checkpoint has cost and its perplexities; then BLEU and chrF of the translations."""
+    if folder is None:
+        print("Nothing is measured: give a folder of text, as the head of benchmarks/quality.py tells.")
+        return
     logging.getLogger("s2s_algo").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     watch = Watch(
