@@ -10,7 +10,6 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,9 @@ import click
 import torch
 
 from benchmarks._assembly import put_together
-from benchmarks._synthetic import vocabularies, write_channels, write_pairs
-from benchmarks._text_corpus import read_pairs
+from benchmarks._corpus import Prepared, prepared, texts
+from benchmarks._synthetic import vocabularies, write_channels
 from s2s_algo.data.batches import Batch
-from s2s_algo.data.channels import Channels
-from s2s_algo.data.vocabulary import SPECIAL_TOKENS, Vocabulary
 from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.training.assembly import Assembled
 from s2s_algo.training.trainer import update
@@ -149,25 +146,12 @@ def _measure(assembled: Assembled, epoch: int, updates: int) -> Measured:
 
 def _assemble(scratch: Path, folder: Path | None, languages: str, hyperparameters: dict[str, str]) -> Assembled:
     if folder is None:
-        channels, words = write_channels(scratch, _PAIRS), vocabularies()
+        data = Prepared(write_channels(scratch, _PAIRS), vocabularies())
     else:
-        channels, words = _real(scratch, folder, languages)
-    return put_together({**hyperparameters, "optimizer_type": "adam", "batch_size": "64"}, channels, words, scratch)
-
-
-def _real(scratch: Path, folder: Path, languages: str) -> tuple[Channels, tuple[Vocabulary, Vocabulary]]:
-    """The text of a folder, with all words that occur twice."""
-    source, target = languages.split(",")
-    lines = zip(*read_pairs(folder, "train", (source, target)), strict=True)
-    sides = [[line.split() for line in side] for side in lines]
-    words = tuple(_vocabulary(side) for side in sides)
-    ids = [[vocabulary.encode_tokens(line) for line in side] for vocabulary, side in zip(words, sides, strict=True)]
-    return write_pairs(scratch, zip(*ids, strict=True)), (words[0], words[1])
-
-
-def _vocabulary(lines: list[list[str]]) -> Vocabulary:
-    counts = Counter(word for line in lines for word in line)
-    return Vocabulary.from_tokens([*SPECIAL_TOKENS, *(word for word, count in counts.most_common() if count > 1)])
+        text = texts(folder, "train", languages)
+        data = prepared(text, text, scratch / "data")
+    hyperparameters |= {"optimizer_type": "adam", "batch_size": "64"}
+    return put_together(hyperparameters, data.channels, data.vocabularies, scratch)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks._text_corpus import read_pairs
+from benchmarks._corpus import texts as parallel_text
 
 # Every program translates its validation text at least once, and nothing here needs it.
 _VALIDATION_LINES = 100
@@ -47,10 +47,17 @@ def lay_out(corpus: Path, folder: Path, languages: str, test: str) -> Texts:
     texts = Texts(folder, source, target)
     if folder.exists():
         return texts
-    train, validation, tested = (read_pairs(corpus, name, (source, target)) for name in ("train", "val", test))
+    train, validation, tested = (_pairs(corpus, name, languages) for name in ("train", "val", test))
     parts = {"train": train, "val": validation[:_VALIDATION_LINES], "test": tested, "first": tested[:_FIRST_LINES]}
     folder.mkdir(parents=True)
     for name, pairs in parts.items():
         for file, lines in zip(texts.pair(name), zip(*pairs, strict=True), strict=True):
             file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return texts
+
+
+def _pairs(corpus: Path, name: str, languages: str) -> list[tuple[str, ...]]:
+    """The pairs of a part that have tokens on both sides, with one blank between them."""
+    pairs = parallel_text(corpus, name, languages).pairs()
+    spaced = [tuple(" ".join(side.split()) for side in pair) for pair in pairs]
+    return [pair for pair in spaced if all(pair)]

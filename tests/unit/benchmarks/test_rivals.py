@@ -3,7 +3,6 @@
 import gzip
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
@@ -38,7 +37,7 @@ def test_validation_can_be_translated_too(corpus, tmp_path):
 
 def test_a_corpus_without_a_part_is_refused(corpus, tmp_path):
     (corpus / "val.de.gz").unlink()
-    with pytest.raises(click.ClickException, match=r"holds neither val\.de nor val\.de\.gz; name a folder with both"):
+    with pytest.raises(SystemExit, match=r"has neither val\.de nor val\.de\.gz; give a folder with such text"):
         lay_out(corpus, tmp_path / "texts", "en,de", "new")
 
 
