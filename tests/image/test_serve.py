@@ -20,6 +20,7 @@ from tests.image.folders import CAREFUL, model_mount
 pytestmark = pytest.mark.image
 
 JSON, JSON_LINES, RECORDIO = "application/json", "application/jsonlines", "application/x-recordio-protobuf"
+_REQUEST_SECONDS = 5
 TEXTS = ["src1 src2 src3", "src7", "src4 src4 src9 src0 src11"]
 
 
@@ -75,9 +76,12 @@ def test_a_port_of_the_platform_is_used(engine, network, trained):
 def test_a_request_under_way_gets_its_answer_when_the_container_is_stopped(engine, network, trained):
     server, url = engine.serve(network, [*CAREFUL, *model_mount(trained)], OMP_NUM_THREADS="1")
     server.wait_until(is_ready(url), "answer to /ping")
-    wide = {"beam_size": 15}
-    texts = [" ".join(f"src{(n + k) % 12}" for k in range(10)) for n in range(3000)]
-    instances = [{"data": text, "configuration": wide} for text in texts]
+    text = " ".join(f"src{number % 12}" for number in range(10))
+    instances = [{"data": text, "configuration": {"beam_size": 15}}] * 100
+    started = time.monotonic()
+    assert invoke(url, json.dumps({"instances": instances}).encode(), JSON).status_code == 200
+    # Some seconds of work, on whatever machine: more than until the container is stopped, less than it is given then.
+    instances *= min(40, 1 + int(_REQUEST_SECONDS / (time.monotonic() - started)))
     body = json.dumps({"instances": instances}).encode()
     answers = []
     request = threading.Thread(target=lambda: answers.append(invoke(url, body, JSON)))
