@@ -22,7 +22,7 @@ def evaluate(
 ) -> None:
     """Translates SOURCE and compares the translations with TARGET, line by line (.gz too).
 
-    BLEU is on whitespace tokens, as in training. The numbers behind the scores are 95 % confidence intervals. "same" is
+    BLEU is that of training: of raw text for a model of sub-words, otherwise of whitespace tokens. The numbers behind the scores are 95 % confidence intervals. "same" is
     the share of the sentences that are translated as in the first precision.
 
     \b

@@ -18,6 +18,7 @@ from s2s_algo.wording import shown
 
 _REQUIRED = ("train", "validation", "vocab", "output")
 _KEYS = (*_REQUIRED, "model", "checkpoints", "hyperparameters")
+_NULL = "tag:yaml.org,2002:null"
 _FORM = "it must be a map with " + ", ".join(_REQUIRED) + " and, if need be, model, checkpoints and hyperparameters"
 
 
@@ -102,7 +103,8 @@ def _plain(node: yaml.Node | None) -> Any:
     if node is None:
         return ""
     if isinstance(node, yaml.ScalarNode):
-        return node.value
+        # The home folder, which ~ would be as a path, is not what it means in YAML.
+        return "" if node.tag == _NULL else node.value
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item) for item in node.value]
     result: dict[str, Any] = {}

@@ -24,12 +24,19 @@ _LINES_AT_ONCE = 256
 @beam_option
 @click.option("--n-best", default=1, type=POSITIVE, show_default=True, help="Translations per sentence.")
 @click.option("--scores", is_flag=True, help="Put the score and a tab before each translation; lower is better.")
-@click.option("--json", "as_json", is_flag=True, help="Write an object per line, with tokens, score and attention.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Write an object per line, with tokens, score and attention: a row per token, a column per source token.",
+)
 @precision_option(default="float32", show_default=True, help="Of products with the weights.")
 def translate(
     folder: Path, beam_size: int | None, n_best: int, scores: bool, as_json: bool, precision: PrecisionName
 ) -> None:
-    """Translates standard input to standard output, a sentence of whitespace-separated tokens per line.
+    """Translates standard input to standard output, a sentence per line.
+
+    A model of sub-words takes and gives raw text, any other one tokens between white space.
 
     With --n-best N, a line is "number of the sentence ||| translation ||| score", best first; a blank sentence, or one
     that is translated in pieces, has only one. With --json, the object has them under n_best.
@@ -51,10 +58,11 @@ def translate(
     number = 0
     # A person at a terminal wants each answer at once.
     for lines in _chunks(sys.stdin, 1 if sys.stdin.isatty() else _LINES_AT_ONCE):
-        sources = [translator.source_vocabulary.encode(line) for line in lines]
-        for found in translator.translate_n_best(sources, options):
+        sources = [translator.source_vocabulary.segmentation.split(line) for line in lines]
+        ids = [translator.source_vocabulary.encode_tokens(source) for source in sources]
+        for source, found in zip(sources, translator.translate_n_best(ids, options), strict=True):
             if as_json:
-                values = [_values(translation) for translation in found]
+                values = [_values(translation, source) for translation in found]
                 best = values[0] if n_best == 1 else {**values[0], "n_best": values}
                 click.echo(json.dumps(best, ensure_ascii=False))
             elif n_best > 1:
@@ -65,13 +73,14 @@ def translate(
             number += 1
 
 
-def _values(translation: Any) -> dict[str, Any]:
+def _values(translation: Any, source: Sequence[str]) -> dict[str, Any]:
     return {
         "translation": translation.text,
         "tokens": list(translation.tokens),
         # JSON has no infinity, which an imported model may give to an empty translation.
         "score": translation.score if math.isfinite(translation.score) else None,
         "attention": translation.attention.tolist(),
+        "source_tokens": source,
     }
 
 

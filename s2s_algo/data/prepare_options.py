@@ -14,6 +14,7 @@ Side = Literal["source", "target"]
 SIDES: tuple[Side, Side] = ("source", "target")
 
 NUM_WORDS, WORD_MIN_COUNT = 50_000, 1
+MOST_SUBWORDS = 1_000_000  # with many more, SentencePiece counts for hours whatever the text
 
 # Where the tokens of a side may come from, and what words may be limited by: with sub-words, there is one of all these.
 _SUBWORDS = ("subwords", "subword_model")
@@ -102,8 +103,11 @@ class PrepareOptions:
                 "--subword-type says how pieces are learnt, but none are; add --subwords-source or --subwords-target, "
                 "or drop it"
             )
-        if self.output.exists() and not self.output.is_dir():
-            raise ClientError(f"the output {self.output} is a file; name a folder")
+        there = next((place for place in (self.output, *self.output.parents) if place.exists()), None)
+        if there is not None and not there.is_dir():
+            raise ClientError(
+                f"the output {self.output} {'is' if there == self.output else 'would lie in'} a file; name a folder"
+            )
 
     def _check_numbers(self) -> None:
         names = [f"{name}_{side}" for name in ("num_words", "word_min_count", "subwords") for side in SIDES]
@@ -111,6 +115,8 @@ class PrepareOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ClientError(f"{name} is {value}; it must be 1 or more")
+            if value is not None and name.startswith("subwords") and value > MOST_SUBWORDS:
+                raise ClientError(f"{name} is {value}; it must be {MOST_SUBWORDS} or less")
         if self.max_ratio is not None and not self.max_ratio >= 1:
             raise ClientError(
                 f"max_ratio is {self.max_ratio}; it is the longer side's tokens per token of the shorter, "

@@ -69,10 +69,10 @@ class Subwords:
         from sentencepiece import SentencePieceProcessor  # not needed by those whose tokens are words
 
         try:
-            processor = SentencePieceProcessor(model_proto=model)
+            processor = SentencePieceProcessor(model_proto=model) if model else None
         except RuntimeError:
             processor = None
-        if not (processor and model and processor.vocab_size()):
+        if not (processor and processor.vocab_size()):
             raise ClientError("it is not a model of SentencePiece; copy it again, or train one with s2s prepare")
         return cls(model, processor)
 

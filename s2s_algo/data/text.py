@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,18 +13,23 @@ from pathlib import Path
 from s2s_algo.errors import ClientError
 
 _BLOCK = 1 << 16  # bytes
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_lines(path: Path) -> Iterator[str]:
     """Yields the lines of a text (.gz too) as UTF-8, with U+FFFD in place of what is not UTF-8.
 
+    Line feeds alone end lines: a carriage return within a line of one text would shift it against its translation.
+
     Raises:
-        ClientError: The file cannot be read.
+        ClientError: The file cannot be read, or is UTF-16.
     """
     opener = gzip.open if _is_packed(path) else open
-    # utf-8-sig: a byte order mark would become a part of the first word.
-    with _naming(path), opener(path, "rt", encoding="utf-8-sig", errors="replace") as stream:
-        yield from stream
+    with _naming(path), opener(path, "rb") as stream:
+        if stream.peek(2)[:2] in _UTF_16:
+            raise ClientError(f"{path} is UTF-16; save it as UTF-8")
+        # utf-8-sig: a byte order mark would become a part of the first word.
+        yield from io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="\n")
 
 
 def read_blocks(path: Path) -> Iterator[bytes]:

@@ -90,6 +90,10 @@ class _Handler:
                 f"broken XML: {reason}; export the translation memory again",
                 where=f"{self._path}, line {error.lineno}",
             ) from None
+        except (LookupError, ValueError) as error:  # of Python, which the parser asks for encodings other than Unicode
+            raise ClientError(
+                f"its encoding cannot be read ({error}); save it as UTF-8", where=str(self._path)
+            ) from None
 
     def _start(self, name: str, attributes: Mapping[str, str]) -> None:
         if not self._has_root and name != "tmx":

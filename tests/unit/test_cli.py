@@ -139,7 +139,8 @@ def test_translate_reads_and_writes_utf_8_in_every_locale(model):
 def test_translate_with_json_tells_tokens_score_and_attention(model):
     (line,) = translate(model, "w4 w5 w6\n", "--json")
     answer, translation = json.loads(line), expected(model, "w4 w5 w6")
-    assert list(answer) == ["translation", "tokens", "score", "attention"]
+    assert list(answer) == ["translation", "tokens", "score", "attention", "source_tokens"]
+    assert answer["source_tokens"] == ["w4", "w5", "w6"]
     assert answer["translation"] == translation.text == " ".join(answer["tokens"])
     assert answer["score"] == pytest.approx(translation.score)
     assert np.shape(answer["attention"]) == (len(answer["tokens"]), 3)
@@ -149,7 +150,13 @@ def test_translate_with_json_tells_tokens_score_and_attention(model):
 
 def test_translate_with_json_answers_a_blank_line_with_an_empty_translation(model):
     (line,) = translate(model, "\n", "--json")
-    assert json.loads(line) == {"translation": "", "tokens": [], "score": 0.0, "attention": []}
+    assert json.loads(line) == {
+        "translation": "",
+        "tokens": [],
+        "score": 0.0,
+        "attention": [],
+        "source_tokens": [],
+    }
 
 
 def test_translate_with_scores_puts_score_and_tab_before_each_line(model):

@@ -172,6 +172,17 @@ def test_a_model_may_be_a_folder_or_an_archive(place, monkeypatch):
     assert seen(place, YAML + "model: old.tgz\n", monkeypatch, look) == {"model.tar.gz": b"packed"}
 
 
+@pytest.mark.parametrize("nothing", ["", "~", "null"])
+def test_what_yaml_calls_nothing_is_absent(nothing, place, monkeypatch):
+    assert refused(place, YAML.replace("channels/input/data/vocab", nothing))[0].startswith("vocab: missing; ")
+    optional = "".join(f"{name}: {nothing}\n" for name in ("model", "checkpoints", "hyperparameters"))
+
+    def look(base):
+        return sorted(path.name for folder in ("config", "data") for path in (base / "input" / folder).iterdir())
+
+    assert seen(place, YAML + optional, monkeypatch, look) == ["hyperparameters.json", "train", "validation", "vocab"]
+
+
 def test_values_arrive_as_they_are_written(place, monkeypatch):
     text = """\
 hyperparameters:

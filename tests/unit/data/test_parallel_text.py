@@ -31,6 +31,19 @@ def test_two_texts_are_read_line_by_line(names, tmp_path):
     assert str(text) == f"{source} and {target}"
 
 
+@pytest.mark.parametrize("name", ["a.en", "a.en.gz"])
+def test_line_feeds_alone_end_lines(name, tmp_path):
+    source, target = written(tmp_path / name, b"a\rb\r\nc\n"), written(tmp_path / "a.de", b"x\ny\x0b\xc2\x85z\r\n")
+    assert list(TwoTexts(source, target).pairs()) == [("a\rb", "x"), ("c", "y\x0b\x85z")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["a.en", "a.en.gz"])
+def test_utf_16_is_refused(name, encoding, tmp_path):
+    source, target = written(tmp_path / name, "\ufeffa\n".encode(encoding)), written(tmp_path / "a.de", b"x\n")
+    assert failure(TwoTexts(source, target)) == f"{source} is UTF-16; save it as UTF-8"
+
+
 @pytest.mark.parametrize(("lines", "other_lines"), [(3, 5), (5, 3), (0, 1), (1, 0)])
 def test_texts_of_other_numbers_of_lines_are_refused_with_both(lines, other_lines, tmp_path):
     source, target = written(tmp_path / "a.en", b"a\n" * lines), written(tmp_path / "a.de", b"x\n" * other_lines)

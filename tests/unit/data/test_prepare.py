@@ -220,6 +220,8 @@ def test_limits_must_be_positive(options, name):
 def test_an_output_that_is_a_file_is_named(options):
     with pytest.raises(ClientError, match=r"the output .*train\.en is a file; name a folder"):
         prepare(dataclasses.replace(options, output=options.train.source))
+    with pytest.raises(ClientError, match=r"the output .*train\.en/below/it would lie in a file; name a folder"):
+        prepare(dataclasses.replace(options, output=options.train.source / "below" / "it"))
 
 
 def test_an_output_that_cannot_be_written_is_a_platform_error(options):
@@ -412,6 +414,7 @@ def test_filters_that_leave_nothing_are_told(options):
     ("name", "value", "message"),
     [
         ("subwords_source", 0, "subwords_source is 0; it must be 1 or more"),
+        ("subwords_target", 10**11, "subwords_target is 100000000000; it must be 1000000 or less"),
         ("max_length", 0, "max_length is 0; it must be 1 or more"),
         *(
             ("max_ratio", value, f"max_ratio is {value}; it is the longer side's tokens per token of the shorter, ")

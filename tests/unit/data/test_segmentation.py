@@ -77,7 +77,7 @@ def test_models_are_equal_if_their_files_are(subwords, sentences, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x0a\x10\x0a\x05<unk>"])
-def test_what_is_no_model_is_refused(tmp_path, content):
+def test_what_is_no_model_is_refused(tmp_path, content, capfd):
     (tmp_path / "spm.src.model").write_bytes(content)
     with pytest.raises(ClientError) as error:
         Subwords.load(tmp_path / "spm.src.model")
@@ -85,6 +85,7 @@ def test_what_is_no_model_is_refused(tmp_path, content):
         f"{tmp_path / 'spm.src.model'}: it is not a model of SentencePiece; "
         "copy it again, or train one with s2s prepare"
     )
+    assert capfd.readouterr() == ("", "")
 
 
 # -- vocabularies

@@ -121,6 +121,16 @@ def test_broken_xml_is_refused_with_its_line(content, line, reason, tmp_path):
     assert failure(path) == f"{path}, line {line}: broken XML: {reason}; export the translation memory again"
 
 
+@pytest.mark.parametrize(
+    ("encoding", "reason"),
+    [("shift_jis", "multi-byte encodings are not supported"), ("none-such", "unknown encoding: none-such")],
+)
+def test_encodings_that_cannot_be_read_are_refused(encoding, reason, tmp_path):
+    path = tmp_path / "memory.tmx"
+    path.write_text(f"<?xml version='1.0' encoding='{encoding}'?>\n<tmx/>")
+    assert failure(path) == f"{path}: its encoding cannot be read ({reason}); save it as UTF-8"
+
+
 def test_other_xml_is_refused(tmp_path):
     path = tmp_path / "memory.tmx"
     path.write_text("<?xml version='1.0'?>\n<html/>")
