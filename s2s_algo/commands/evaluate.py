@@ -22,8 +22,9 @@ def evaluate(
 ) -> None:
     """Translates SOURCE and compares the translations with TARGET, line by line (.gz too).
 
-    BLEU is that of training: of raw text for a model of sub-words, otherwise of whitespace tokens. The numbers behind the scores are 95 % confidence intervals. "same" is
-    the share of the sentences that are translated as in the first precision.
+    BLEU is that of training: of raw text for a model of sub-words, otherwise of whitespace tokens. The numbers behind
+    the scores are 95 % confidence intervals. "same" is the share of the sentences that are translated as in the first
+    precision.
 
     \b
     Example:

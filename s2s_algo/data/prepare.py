@@ -1,9 +1,9 @@
 """Parallel text to the files of the three channels.
 
-The rules are those of the SageMaker example's own script: container contract 1.4. They differ in three ways: texts of
-different lengths are an error instead of being cut to the shorter one, one given vocabulary without the other is an
-error instead of being rebuilt, and ``<pad>`` in a text becomes ``<unk>``, because training refuses id 0 in a sequence.
-Sub-words and filters are ours.
+The rules are those of the SageMaker example's own script: container contract 1.4. They differ in four ways: line feeds
+alone end lines, texts of different lengths are an error instead of being cut to the shorter one, one given vocabulary
+without the other is an error instead of being rebuilt, and ``<pad>`` in a text becomes ``<unk>``, because training
+refuses id 0 in a sequence. Sub-words and filters are ours.
 """
 
 from __future__ import annotations

@@ -103,11 +103,8 @@ class PrepareOptions:
                 "--subword-type says how pieces are learnt, but none are; add --subwords-source or --subwords-target, "
                 "or drop it"
             )
-        there = next((place for place in (self.output, *self.output.parents) if place.exists()), None)
-        if there is not None and not there.is_dir():
-            raise ClientError(
-                f"the output {self.output} {'is' if there == self.output else 'would lie in'} a file; name a folder"
-            )
+        if self.output.exists() and not self.output.is_dir():
+            raise ClientError(f"the output {self.output} is a file; name a folder")
 
     def _check_numbers(self) -> None:
         names = [f"{name}_{side}" for name in ("num_words", "word_min_count", "subwords") for side in SIDES]
