@@ -177,6 +177,37 @@ def dates(tmp_path, commands, monkeypatch) -> Story:
     return Story(tmp_path, {**fewer, "500)": "50)"}, commands)
 
 
+def write_dictionary(path: Path) -> None:
+    """Two thousand short words in the format of the CMU Pronouncing Dictionary."""
+    names = dict(zip("bdfgklmnprstvz", "B D F G K L M N P R S T V Z".split(), strict=True))
+    middles = {"a": "AE1", "e": "EH1", "i": "IH1", "o": "AA1", "u": "AH1", "ee": "IY1", "oo": "UW1", "ay": "EY1"}
+    with path.open("w", encoding="utf-8") as file:
+        for first, middle, last in itertools.product(names, middles, names):
+            file.write(f"{first}{middle}{last} {names[first]} {middles[middle]} {names[last]}\n")
+        # Of these, the first is a second pronunciation, the second the same but for its stress, the third no word.
+        file.write("bat(2) B AA1 T # place, british\nbad(2) B AE2 D\n3d TH R IY1 D IY1\n")
+
+
+@pytest.fixture
+def pronunciation(tmp_path, commands, monkeypatch) -> Iterator[Story]:
+    """A small dictionary; the job trains shorter than that of the page. Its parts are looked at afterwards."""
+    monkeypatch.chdir(tmp_path)
+    write_dictionary(tmp_path / "cmudict.dict")
+    yield Story(tmp_path, {"3000": "4", "rnn_num_hidden: 224": "rnn_num_hidden: 16"}, commands)
+    parts = {
+        part: list(
+            zip(*((tmp_path / f"{part}.{side}").read_text().splitlines() for side in ("letters", "phonemes")), strict=True)
+        )
+        for part in ("train", "val", "test")
+    }
+    assert parts["val"]
+    assert parts["test"]
+    assert sum(len(dict(pairs)) for pairs in parts.values()) == 14 * 8 * 14  # so no word is in two parts
+    assert ("b e e t", "B IY T") in parts["train"]
+    assert [phonemes for word, phonemes in parts["train"] if word == "b a t"] == ["B AE T", "B AA T"]
+    assert [phonemes for word, phonemes in parts["train"] if word == "b a d"] == ["B AE D"]
+
+
 @pytest.fixture
 def sockeye(tmp_path, commands) -> Story:
     """A model.tar.gz of Sockeye 1.10."""
