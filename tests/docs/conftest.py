@@ -179,7 +179,7 @@ def dates(tmp_path, commands, monkeypatch) -> Story:
 
 def write_dictionary(path: Path) -> None:
     """Two thousand short words in the format of the CMU Pronouncing Dictionary."""
-    names = dict(zip("bdfgklmnprstvz", "B D F G K L M N P R S T V Z".split(), strict=True))
+    names = {letter: letter.upper() for letter in "bdfgklmnprstvz"}
     middles = {"a": "AE1", "e": "EH1", "i": "IH1", "o": "AA1", "u": "AH1", "ee": "IY1", "oo": "UW1", "ay": "EY1"}
     with path.open("w", encoding="utf-8") as file:
         for first, middle, last in itertools.product(names, middles, names):
@@ -194,12 +194,10 @@ def pronunciation(tmp_path, commands, monkeypatch) -> Iterator[Story]:
     monkeypatch.chdir(tmp_path)
     write_dictionary(tmp_path / "cmudict.dict")
     yield Story(tmp_path, {"3000": "4", "rnn_num_hidden: 224": "rnn_num_hidden: 16"}, commands)
-    parts = {
-        part: list(
-            zip(*((tmp_path / f"{part}.{side}").read_text().splitlines() for side in ("letters", "phonemes")), strict=True)
-        )
-        for part in ("train", "val", "test")
-    }
+    parts = {}
+    for part in ("train", "val", "test"):
+        sides = [(tmp_path / f"{part}.{side}").read_text().splitlines() for side in ("letters", "phonemes")]
+        parts[part] = list(zip(*sides, strict=True))
     assert parts["val"]
     assert parts["test"]
     assert sum(len(dict(pairs)) for pairs in parts.values()) == 14 * 8 * 14  # so no word is in two parts
