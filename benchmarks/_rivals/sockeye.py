@@ -48,6 +48,5 @@ class Sockeye(Program):
     def translate(self, texts: Texts, data: Path, model: Path, batch: int) -> Command:
         words = ["--models", model, "--input", texts.file("first" if batch == 1 else "test", texts.source)]
         words += ["--output", model / "translated", "--beam-size", BEAM, "--batch-size", batch]
-        # It begins to count at <s>.
-        words += ["--chunk-size", 1 if batch == 1 else 1000, "--max-output-length", LENGTH + 1, "--use-cpu"]
-        return Command("sockeye.translate", list(map(str, words)))
+        words += ["--chunk-size", 1 if batch == 1 else 1000, "--use-cpu"]
+        return Command("sockeye.translate", list(map(str, words)), {"BENCHMARK_LENGTH": str(LENGTH)})

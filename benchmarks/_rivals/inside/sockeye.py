@@ -1,7 +1,8 @@
-"""Watches Sockeye 1; its translations end at their longest."""
+"""Watches Sockeye 1; translations are all of ``BENCHMARK_LENGTH`` tokens."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -20,10 +21,12 @@ def main() -> None:
         import_module("sockeye.multiprocessing_utils").initialize()  # it insists on being before MXNet
         stamps.watch(import_module("sockeye.training").EarlyStoppingTrainer, "_step", _trained)
     else:
+        inference: Any = import_module("sockeye.inference")
         _never_end(import_module("sockeye.model").SockeyeModel)
+        _end_at(inference, int(os.environ["BENCHMARK_LENGTH"]))
         # The ids of a translation, </s> among them.
         stamps.watch(
-            import_module("sockeye.inference").Translator,
+            inference.Translator,
             "_translate_nd",
             lambda _, found: (len(found), sum(len(translation.target_ids) for translation in found)),
         )
@@ -38,6 +41,16 @@ def _never_end(model: Any) -> None:
         self.params[_BIAS][_EOS] = _NEVER
 
     model.load_params_from_file = endless
+
+
+def _end_at(inference: Any, length: int) -> None:
+    limits = inference.get_max_input_output_length
+
+    def forced(*arguments: Any, **named: Any) -> Any:
+        # It begins to count at <s>. Its command line has no option for this.
+        return limits(*arguments, **{**named, "forced_max_output_len": length + 1})
+
+    inference.get_max_input_output_length = forced
 
 
 def _trained(given: Sequence[Any], _: Any) -> tuple[int, int]:

@@ -74,7 +74,7 @@ def test_a_throw_away_model_is_of_few_updates_and_training_to_be_measured_is_end
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("sockeye", f"--max-output-length {LENGTH + 1}"),
+        ("sockeye", f"BENCHMARK_LENGTH={LENGTH}"),
         ("fairseq", f"--min-len {LENGTH - 1} --max-len-b {LENGTH - 1}"),
         ("opennmt", f"-min_length {LENGTH} -max_length {LENGTH}"),
     ],
@@ -82,4 +82,5 @@ def test_a_throw_away_model_is_of_few_updates_and_training_to_be_measured_is_end
 def test_all_translations_are_of_one_length(name, said, tmp_path):
     (tmp_path / "model_step_20.pt").touch()
     program = rivals.RIVALS[name](Path("python"))
-    assert said in " ".join(program.translate(TEXTS, tmp_path, tmp_path, 64).arguments)
+    command = program.translate(TEXTS, tmp_path, tmp_path, 64)
+    assert said in " ".join([*command.arguments, *(f"{name}={value}" for name, value in command.environment.items())])
