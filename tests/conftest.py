@@ -15,11 +15,11 @@ def pytest_configure(config):
 @pytest.fixture(autouse=True)
 def logging_stays_as_it_was():
     """A test that configures logging, by whatever way, must not change what later ones hear."""
-    root, torch_logger = logging.getLogger(), logging.getLogger("torch")
-    handlers, levels = root.handlers[:], (root.level, torch_logger.level)
+    loggers = [logging.getLogger(name) for name in (None, "torch", "s2s_algo")]
+    handlers, levels = loggers[0].handlers[:], [logger.level for logger in loggers]
     yield
-    for handler in root.handlers[:]:
+    for handler in loggers[0].handlers[:]:
         if handler not in handlers:
-            root.removeHandler(handler)
-    root.setLevel(levels[0])
-    torch_logger.setLevel(levels[1])
+            loggers[0].removeHandler(handler)
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
