@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,6 +75,7 @@ def evaluate(
     references: Sequence[str],
     precisions: Sequence[PrecisionName],
     beam_size: int | None = None,
+    done: Callable[[int], object] = lambda more: None,
 ) -> Iterator[Evaluation]:
     """Translates a text in every precision, one after the other.
 
@@ -84,6 +85,7 @@ def evaluate(
         references: One per source.
         precisions: Of products with the weights; the others are compared with the first.
         beam_size: Hypotheses kept per sentence; by default the model's own.
+        done: Hears how many more sentences are translated.
 
     Raises:
         ClientError: There is no model, or the device cannot compute so.
@@ -94,7 +96,7 @@ def evaluate(
         options = replace(translator.options, with_attention=False)
         if beam_size is not None:
             options = replace(options, beam_size=beam_size)
-        translations, seconds = _translate(translator, sources, options)
+        translations, seconds = _translate(translator, sources, options, done)
         first = first or translations
         plain_text = translator.target_vocabulary.segmentation.is_plain_text
         if not plain_text:
@@ -108,11 +110,13 @@ def evaluate(
         )
 
 
-def _translate(translator: Translator, sources: Sequence[str], options: SearchOptions) -> tuple[list[str], float]:
+def _translate(
+    translator: Translator, sources: Sequence[str], options: SearchOptions, done: Callable[[int], object]
+) -> tuple[list[str], float]:
     ids = [translator.source_vocabulary.encode(source) for source in sources]
     translator.translate(ids[:1], options)  # takes the cost of a first time
     began = time.perf_counter()
-    found = translator.translate(ids, options)
+    found = translator.translate(ids, options, done)
     return [translation.text for translation in found], time.perf_counter() - began
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from s2s_algo.commands.parameters import PATH, beam_option, model_option, precision_option
+from s2s_algo.commands.sentence_bar import sentence_bar
 from s2s_algo.commands.table import Table
 from s2s_algo.decoding.options import PrecisionName
 
@@ -34,11 +35,13 @@ def evaluate(
     from s2s_algo.evaluation import read_parallel
 
     rows, signatures = [], {}
-    for found in evaluate_in(folder, *read_parallel(source, target), precision, beam_size):
-        cells = [f"{score.value:.2f} ± {score.interval:.2f}" for score in found.scores]
-        speed = f"{found.per_second:.1f}"
-        rows.append((found.precision, *cells, f"{found.exact:.1%}", f"{found.same:.1%}", speed))
-        signatures = {score.name: score.signature for score in found.scores}
+    sources, references = read_parallel(source, target)
+    with sentence_bar("translating", len(precision) * len(sources), writes_lines=False) as bar:
+        for found in evaluate_in(folder, sources, references, precision, beam_size, bar.update):
+            cells = [f"{score.value:.2f} ± {score.interval:.2f}" for score in found.scores]
+            speed = f"{found.per_second:.1f}"
+            rows.append((found.precision, *cells, f"{found.exact:.1%}", f"{found.same:.1%}", speed))
+            signatures = {score.name: score.signature for score in found.scores}
     Table(("precision", *signatures, "exact", "same", "sentences/s"), rows).print()
     click.echo()
     for name, signature in signatures.items():

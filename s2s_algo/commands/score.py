@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from s2s_algo.commands.parameters import PATH, model_option
+from s2s_algo.commands.sentence_bar import sentence_bar
 
 if TYPE_CHECKING:
     from s2s_algo.training.forced_scoring import SentenceScore
@@ -36,12 +37,14 @@ def score(source: Path, target: Path, folder: Path, as_json: bool) -> None:
 
     scorer = ForcedScorer.load(folder)
     total, sentences = SentenceScore(0.0, 0), 0
-    for one in scorer.score(TwoTexts(source, target).pairs()):
-        if as_json:
-            click.echo(json.dumps(_values(one)))
-        else:
-            click.echo(f"{one.negative_log_probability:.6f}\t{one.tokens}\t{one.perplexity:.6f}")
-        total, sentences = total + one, sentences + 1
+    with sentence_bar("scoring") as bar:
+        for one in scorer.score(TwoTexts(source, target).pairs()):
+            if as_json:
+                click.echo(json.dumps(_values(one)))
+            else:
+                click.echo(f"{one.negative_log_probability:.6f}\t{one.tokens}\t{one.perplexity:.6f}")
+            total, sentences = total + one, sentences + 1
+            bar.update()
     if as_json:
         click.echo(json.dumps({"sentences": sentences, **_values(total)}), err=True)
     else:

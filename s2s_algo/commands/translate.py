@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import click
 
 from s2s_algo.commands.parameters import POSITIVE, beam_option, model_option, precision_option
+from s2s_algo.commands.sentence_bar import sentence_bar
 from s2s_algo.commands.utf8 import use_utf8
 from s2s_algo.decoding.options import PrecisionName
 
@@ -56,21 +57,22 @@ def translate(
     options.check(len(translator.target_vocabulary))
     use_utf8()
     number = 0
-    # A person at a terminal wants each answer at once.
-    for lines in _chunks(sys.stdin, 1 if sys.stdin.isatty() else _LINES_AT_ONCE):
-        sources = [translator.source_vocabulary.segmentation.split(line) for line in lines]
-        ids = [translator.source_vocabulary.encode_tokens(source) for source in sources]
-        for source, found in zip(sources, translator.translate_n_best(ids, options), strict=True):
-            if as_json:
-                values = [_values(translation, source) for translation in found]
-                best = values[0] if n_best == 1 else {**values[0], "n_best": values}
-                click.echo(json.dumps(best, ensure_ascii=False))
-            elif n_best > 1:
-                for translation in found:
-                    click.echo(f"{number} ||| {translation.text} ||| {translation.score:.6f}")
-            else:
-                click.echo(f"{found[0].score:.6f}\t{found[0].text}" if scores else found[0].text)
-            number += 1
+    with sentence_bar("translating") as bar:
+        # A person at a terminal wants each answer at once.
+        for lines in _chunks(sys.stdin, 1 if sys.stdin.isatty() else _LINES_AT_ONCE):
+            sources = [translator.source_vocabulary.segmentation.split(line) for line in lines]
+            ids = [translator.source_vocabulary.encode_tokens(source) for source in sources]
+            for source, found in zip(sources, translator.translate_n_best(ids, options, bar.update), strict=True):
+                if as_json:
+                    values = [_values(translation, source) for translation in found]
+                    best = values[0] if n_best == 1 else {**values[0], "n_best": values}
+                    click.echo(json.dumps(best, ensure_ascii=False))
+                elif n_best > 1:
+                    for translation in found:
+                        click.echo(f"{number} ||| {translation.text} ||| {translation.score:.6f}")
+                else:
+                    click.echo(f"{found[0].score:.6f}\t{found[0].text}" if scores else found[0].text)
+                number += 1
 
 
 def _values(translation: Any, source: Sequence[str]) -> dict[str, Any]:

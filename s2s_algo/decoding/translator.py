@@ -5,7 +5,7 @@ Needs neither HTTP nor container code: ``Translator.load(folder).translate([[5, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,12 +85,20 @@ class Translator:
         model = artifact.model.to(device).eval()
         return cls(model, artifact.source_vocabulary, artifact.target_vocabulary, artifact.inference, most_rows)
 
-    def translate(self, sources: Sequence[Sequence[int]], options: SearchOptions | None = None) -> list[Translation]:
+    def translate(
+        self,
+        sources: Sequence[Sequence[int]],
+        options: SearchOptions | None = None,
+        done: Callable[[int], object] = lambda more: None,
+    ) -> list[Translation]:
         """The best translation of each source; see ``translate_n_best``."""
-        return [found[0] for found in self.translate_n_best(sources, options)]
+        return [found[0] for found in self.translate_n_best(sources, options, done)]
 
     def translate_n_best(
-        self, sources: Sequence[Sequence[int]], options: SearchOptions | None = None
+        self,
+        sources: Sequence[Sequence[int]],
+        options: SearchOptions | None = None,
+        done: Callable[[int], object] = lambda more: None,
     ) -> list[list[Translation]]:
         """Translates.
 
@@ -100,6 +108,7 @@ class Translator:
         Args:
             sources: Source vocabulary ids.
             options: How to search; by default as the model says.
+            done: Hears, after steps, how many more sources are translated.
 
         Returns:
             Per source at most ``n_best`` translations, best first.
@@ -116,10 +125,12 @@ class Translator:
         numbers = {stream.submit(sources[number], options): number for number in order}
         translations: list[list[Translation]] = [[] for _ in sources]
         while not stream.is_idle:
-            for ticket, found in stream.step():
+            ended = stream.step()
+            for ticket, found in ended:
                 if isinstance(found, Exception):
                     raise found
                 translations[numbers[ticket]] = found
+            done(len(ended))
         return translations
 
     def stream(self) -> TranslationStream:

@@ -165,7 +165,7 @@ def translation(tmp_path, commands) -> Story:
     for file in tmp_path.glob("*.??"):
         (tmp_path / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
         file.unlink()
-    fewer = {"source 4000": "source 40", "target 4000": "target 40", '"512"': '"16"', '"256"': '"8"', '"9000"': '"4"'}
+    fewer = {"source 4000": "source 40", "target 4000": "target 40", '"384"': '"16"', '"256"': '"8"', '"9000"': '"4"'}
     return Story(tmp_path, fewer, commands)
 
 
