@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -58,7 +59,8 @@ HYPERPARAMETERS = {
     "max_seq_len_target": "20",
     "learning_rate": "0.01",
     "max_num_batches": "80",
-    "checkpoint_frequency_num_batches": "80",
+    "checkpoint_frequency_num_batches": "20",
+    "cleanup_old_models": '{"keep_last_n": 4}',
 }
 
 
@@ -150,6 +152,29 @@ def text(tmp_path, commands) -> Story:
 
 
 @pytest.fixture
+def words(tmp_path, commands, monkeypatch) -> Story:
+    """Those files; the job trains shorter than that of the page."""
+    write_corpus(tmp_path, TOKENS)
+    monkeypatch.chdir(tmp_path)
+    return Story(tmp_path, {".venv/bin/": "", '"256"': '"16"', '"2000"': '"4"'}, commands)
+
+
+@pytest.fixture
+def corpora(tmp_path, commands) -> Story:
+    """Those files, and others of both languages: train.tsv, val.tsv, memory.tmx.gz."""
+    write_corpus(tmp_path, TOKENS)
+    for name in ("train", "val"):
+        (tmp_path / f"{name}.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in TOKENS))
+    units = (
+        f'<tu><tuv xml:lang="en"><seg>{source}</seg></tuv><tuv xml:lang="de"><seg>{target}</seg></tuv></tu>'
+        for source, target in TOKENS
+    )
+    memory = f'<?xml version="1.0"?><tmx version="1.4"><header/><body>{"".join(units)}</body></tmx>'
+    (tmp_path / "memory.tmx.gz").write_bytes(gzip.compress(memory.encode()))
+    return Story(tmp_path, commands=commands)
+
+
+@pytest.fixture
 def raw_text(tmp_path, commands) -> Story:
     """The same files, of raw text."""
     write_corpus(tmp_path, RAW)
@@ -206,14 +231,19 @@ def pronunciation(tmp_path, commands, monkeypatch) -> Iterator[Story]:
     assert [phonemes for word, phonemes in parts["train"] if word == "b a d"] == ["B AE D"]
 
 
+def pack_sockeye(folder: Path) -> Path:
+    """Makes the archive of such a model, and returns where it lies unpacked."""
+    model = ROOT / "tests" / "golden" / "models" / "rnn_rnn_lstm_mlp_1.10.5"
+    with tarfile.open(folder / "model.tar.gz", "w:gz") as archive:
+        for name in ("config", "params.best", "version", "vocab.src.json", "vocab.trg.json"):
+            archive.add(model / name, name)
+    return model
+
+
 @pytest.fixture
 def sockeye(tmp_path, commands) -> Story:
     """A model.tar.gz of Sockeye 1.10."""
-    model = ROOT / "tests" / "golden" / "models" / "rnn_rnn_lstm_mlp_1.10.5"
-    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
-        for name in ("config", "params.best", "version", "vocab.src.json", "vocab.trg.json"):
-            archive.add(model / name, name)
-    return Story(tmp_path, commands=commands)
+    return Story(tmp_path, {"MODEL_FOLDER": str(pack_sockeye(tmp_path))}, commands)
 
 
 @pytest.fixture(scope="session")
@@ -222,6 +252,7 @@ def trained(tmp_path_factory, commands) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     write_corpus(folder, TOKENS)
     opt_ml = OptMl(folder / "job")
+    (folder / "job" / "checkpoints").mkdir(parents=True)
     opt_ml.configure("hyperparameters.json", HYPERPARAMETERS)
     code = """
         s2s prepare train.en train.de val.en val.de --output job/input/data --channels
@@ -230,6 +261,30 @@ def trained(tmp_path_factory, commands) -> Path:
     environment = {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     subprocess.run(["bash", "-ec", code], check=True, cwd=folder, env=environment)
     return opt_ml.base
+
+
+@pytest.fixture
+def job(trained, tmp_path, commands) -> Story:
+    """What a job leaves; texts, another job's file and hyperparameters, and a model to import.
+
+    In place of AWS there is a command that reads the request.
+    """
+    shutil.copytree(trained, tmp_path / "job")
+    write_corpus(tmp_path, TOKENS)
+    for language in ("en", "de"):
+        shutil.copy(tmp_path / f"val.{language}", tmp_path / f"test.{language}")
+    (tmp_path / "hyperparameters.json").write_text(json.dumps(HYPERPARAMETERS))
+    data = "".join(f"{name}: data/{name}\n" for name in ("train", "validation", "vocab"))
+    (tmp_path / "job.yaml").write_text(f"{data}output: other\nhyperparameters:\n  max_num_batches: 2\n")
+    pack_sockeye(tmp_path)
+    aws = 'test "$1 $2" = "sagemaker create-algorithm" && "$PYTHON" -m json.tool "${4#file://}"'
+    stands_for = {
+        "8000": "40",
+        "--output /opt/ml/model": "--output imported",
+        "/opt/ml/": "job/",
+        "aws ": f"PYTHON='{sys.executable}' bash -c '{aws}' aws ",
+    }
+    return Story(tmp_path, stands_for, commands)
 
 
 def serve(base: Path, log: Path, environment: Mapping[str, str]) -> Iterator[Server]:
@@ -249,7 +304,7 @@ def endpoint(trained, tmp_path, monkeypatch) -> Iterator[Story]:
     (tmp_path / "job").symlink_to(trained)
     monkeypatch.chdir(tmp_path)
     for server in serve(trained, tmp_path / "serve.log", {}):
-        yield Story(tmp_path, {"http://localhost:8080": server.url})
+        yield Story(tmp_path, {"http://localhost:8080": server.url, "http://127.0.0.1:8080": server.url})
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The code on the pages does what the pages say."""
 
+import re
 from importlib.util import find_spec
 
 import pytest
@@ -8,8 +9,6 @@ from tests.docs.pages import PAGES, ROOT, Block, blocks, missing_line
 
 RUN = ("bash", "python")
 MIGRATION = ROOT / "docs" / "migration.md"
-# On these pages everything that looks like a command is run or excused.
-STRICT = [MIGRATION, *sorted((ROOT / "docs" / "tutorials").glob("*.md"))]
 STORIES = sorted({(page, block.story) for page in PAGES for block in blocks(page) if block.story})
 
 
@@ -28,10 +27,15 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page, story, req
         assert missing is None, f"{block.place} does not print {missing!r} where the page shows it, but\n{printed}"
 
 
-@pytest.mark.parametrize("page", STRICT, ids=name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_block_is_run_or_excused(page):
     neither = [block.place for block in blocks(page) if block.language in RUN and not (block.story or block.is_excused)]
     assert neither == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_command_hides_in_a_block_of_no_language(page):
+    assert [block.place for block in blocks(page) if not block.language] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -39,6 +43,14 @@ def test_every_mark_is_understood(page):
     marked = [block for block in blocks(page) if block.mark.startswith(("run", "not run"))]
     assert [block.place for block in marked if not (block.story or block.is_excused)] == []
     assert [block.place for block in marked if block.language not in RUN] == []
+
+
+def test_what_make_is_asked_for_on_the_pages_is_in_the_makefile():
+    text = "".join(block.code for page in PAGES for block in blocks(page) if block.language == "bash")
+    asked = set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE))
+    assert asked > {"demo", "image", "test"}
+    made = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert asked <= set(made)
 
 
 def test_the_page_for_those_who_migrate_has_code_in_every_story():

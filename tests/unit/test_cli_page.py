@@ -32,7 +32,9 @@ def section(words, command):
     for block in blocks:
         title, _, example = block.strip().partition("\n")
         lines += [] if title == "Example:" else [title, ""]
-        lines += ["```", inspect.cleandoc(example), "```", ""]
+        code = inspect.cleandoc(example)
+        head = ["<!-- run: job -->", "```bash"] if "s2s " in code else ["```yaml"]
+        lines += [*head, code, "```", ""]
     return "\n".join(lines)
 
 
