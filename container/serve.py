@@ -24,6 +24,8 @@ from serve.settings import METRICS_FOLDER, WORKERS, Settings, memory_disk
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_WARNING = 1000
+
 
 def run(application: str = "container.serve:application()") -> NoReturn:
     """Replaces this process by the HTTP server.
@@ -69,3 +71,7 @@ class ServerLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
         self.error_log.handlers.clear()
         self.error_log.setLevel(logging.NOTSET)
         self.error_log.propagate = True
+
+    def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Logs, among others, what a client sent that is no request; it may be a megabyte."""
+        super().warning(msg[:_LONGEST_WARNING], *args, **kwargs)

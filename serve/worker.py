@@ -59,6 +59,9 @@ _COURTESY_SECONDS = 0.1
 _LOOK_SECONDS = 0.001
 _NO_COURTESY_SECONDS = 1.0
 
+# Between attempts to load a model that others serve.
+_RETRY_SECONDS = 5.0
+
 # What connections and requests that have not arrived are left when the server stops.
 _LAST_IDLE_SECONDS = 1.0
 _LAST_READ_SECONDS = 5.0
@@ -72,8 +75,8 @@ _SEND_BUFFER_BYTES = 131_072
 class FailureCode:
     """An exit code that the master reads after the process that set it has ended.
 
-    Until the model is ready, the end of the process for whatever reason counts as a failure of the machine: starting
-    it again would most likely end in the same way, and the platform should know.
+    Until the model is ready, the end of the process for whatever reason but SIGTERM counts as a failure of the machine:
+    starting it again would most likely end in the same way, and the platform should know.
     """
 
     def __init__(self) -> None:
@@ -209,13 +212,17 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         expected = isinstance(error, S2SError)
         logger.critical("%s: the model cannot be served: %s", family, text, exc_info=None if expected else error)
         self.failure_code.set(code)
-        logging.shutdown()
-        os._exit(code)
+        try:
+            if self._metrics.models_ready() > 0:  # those of others, who go on serving
+                time.sleep(_RETRY_SECONDS)
+        finally:
+            logging.shutdown()
+            os._exit(1)  # not with the code itself: 3 and 4 would have gunicorn end the server, whoever serves
 
     def _with_deadlines(self, application: Application) -> Application:
         def watched(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             connection = environ["gunicorn.socket"]
-            environ[BODY_READ] = functools.partial(self._deadlines.end, connection)
+            environ[BODY_READ] = functools.partial(self._end_reading, environ)
             environ[BODY_PARSED] = functools.partial(self._end_turn, connection)
             self._deadlines.begin(connection, READING, self._settings.read_timeout)  # of the body
             return self._written_in_time(application(environ, start_response), connection)
@@ -234,6 +241,13 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         finally:
             if hasattr(answer, "close"):
                 answer.close()
+
+    def _end_reading(self, environ: dict[str, Any]) -> bool:
+        """The body is read, or never will be; returns whether the client was cut off."""
+        was_cut = self._deadlines.end(environ["gunicorn.socket"])
+        if was_cut:
+            environ["wsgi.input"].failed = True
+        return was_cut
 
     def _end_turn(self, connection: socket.socket) -> None:
         """The request of a connection is parsed, or never will be."""
@@ -310,12 +324,17 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         """Answers a request."""
         if self._service is not None and not self._service.is_ready:
             req.force_close()  # the next request may meet a process that has a model
+        should_close = req.should_close
+        # After a body that could not be read to its end, nobody knows where the next request begins.
+        req.should_close = lambda: req.body.failed or should_close()
         return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answers what could not be read as a request, or was not answered because of a defect."""
         page = ErrorPage()
         super().handle_error(req, page, addr, exc)
+        if req is not None and req.body.failed:
+            return  # it has its answer: this is about the rest of its body, which nobody wanted
         with contextlib.suppress(OSError):  # the client has gone
             client.settimeout(_ERROR_SECONDS)
             client.sendall(page.answer(exc))
@@ -375,6 +394,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begins to drain on SIGTERM: what cannot be finished in time is refused while it still can be answered."""
+        self.failure_code.set(0)
         if self._service is not None:
             self._service.drain(max(0.0, self._settings.graceful_timeout - _LAST_SECONDS))
         super().handle_exit(sig, frame)

@@ -62,6 +62,14 @@ class Server:
             time.sleep(0.05)
         return status
 
+    def wait_for_models(self, processes: int) -> None:
+        """Until so many processes have one."""
+        self.wait_for_ping(200)
+        limit = time.monotonic() + 30
+        while f"s2s_model_ready {processes}.0" not in requests.get(f"{self.url}/metrics", timeout=10).text:
+            assert time.monotonic() < limit, self.log()
+            time.sleep(0.1)
+
     def translate(self, text: str, **options) -> requests.Response:
         body = {"instances": [{"data": text}]}
         return requests.post(f"{self.url}/invocations", json=body, timeout=60, **options)

@@ -105,6 +105,8 @@ def load() -> StubTranslator:
 
         assert torch.__version__
     time.sleep(float(os.environ.get("STUB_LOAD_SECONDS", "0")))
+    if disk := os.environ.get("STUB_DISK"):
+        Path(disk).read_bytes()
     match os.environ.get("STUB_LOAD_ERROR", ""):
         case "client":
             raise ClientError("there is no model in the folder; train one", where="/opt/ml/model")

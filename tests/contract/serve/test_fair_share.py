@@ -5,7 +5,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-import requests
 
 
 def connections_of(pid, port):
@@ -27,11 +26,7 @@ def connections_of(pid, port):
 def start_with(start_server, processes):
     """Returns a server all of whose processes take connections."""
     server = start_server(SAGEMAKER_MODEL_SERVER_WORKERS=str(processes))
-    server.wait_for_ping(200)
-    limit = time.monotonic() + 30
-    while f"s2s_model_ready {processes}.0" not in requests.get(f"{server.url}/metrics", timeout=10).text:
-        assert time.monotonic() < limit
-        time.sleep(0.1)
+    server.wait_for_models(processes)
     time.sleep(1.5)  # the last one looks once a second whether it may take connections
     return server
 

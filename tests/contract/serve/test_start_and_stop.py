@@ -183,6 +183,38 @@ def test_a_process_without_a_model_leaves_requests_to_one_that_has_it(start_serv
     assert len(server.workers()) == 2
 
 
+def test_a_process_that_cannot_load_the_model_does_not_end_one_that_serves_and_is_tried_again_later(
+    start_server, tmp_path
+):
+    disk = tmp_path / "disk"
+    disk.touch()
+    server = start_server(SAGEMAKER_MODEL_SERVER_WORKERS="2", STUB_DISK=str(disk))
+    server.wait_for_models(2)
+    [killed, _] = server.workers()
+    disk.unlink()
+    os.kill(killed, signal.SIGKILL)
+    limit = time.monotonic() + 20
+    while "InternalServerError: the model cannot be served" not in server.log():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    disk.touch()
+    time.sleep(1)
+    assert server.translate("a b").json() == {"predictions": [{"target": "b a"}]}
+    assert server.log().count("Booting worker") == 3
+    server.wait_for_models(2)
+    assert server.log().count("Booting worker") == 4
+    assert server.terminate() == 0
+
+
+def test_a_process_that_is_told_to_end_while_it_loads_has_not_failed(start_server):
+    server = start_server(STUB_LOAD_SECONDS="3")
+    server.wait_for_ping(503)
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_ping(200)
+    assert server.log().count("Booting worker") == 2
+    assert server.terminate() == 0
+
+
 @pytest.mark.parametrize("illness", ["hang", "break"])
 def test_a_server_process_whose_decoder_is_lost_is_replaced(start_server, illness):
     server = start_server(S2S_HANG_TIMEOUT_SECONDS="1", S2S_DEADLINE_SECONDS="0.5")
