@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
+from gunicorn.http.message import Request
 from gunicorn.workers.gthread import ThreadWorker
 
 from s2s_algo.errors import AlgorithmError, PlatformError, S2SError
@@ -144,6 +145,14 @@ def _description(model: Model) -> str:
     return ", ".join(parts)
 
 
+class _Request(Request):  # type: ignore[misc]  # gunicorn has no types
+    """A request; where the one after it begins nobody knows if its body could not be read to the end."""
+
+    def should_close(self) -> bool:
+        """Whether the connection ends with the answer."""
+        return self.body.failed or super().should_close()
+
+
 class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """A gunicorn worker with a decoding thread."""
 
@@ -222,7 +231,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _with_deadlines(self, application: Application) -> Application:
         def watched(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             connection = environ["gunicorn.socket"]
-            environ[BODY_READ] = functools.partial(self._end_reading, environ)
+            environ[BODY_READ] = functools.partial(self._end_reading, connection, environ["wsgi.input"])
             environ[BODY_PARSED] = functools.partial(self._end_turn, connection)
             self._deadlines.begin(connection, READING, self._settings.read_timeout)  # of the body
             return self._written_in_time(application(environ, start_response), connection)
@@ -242,11 +251,11 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             if hasattr(answer, "close"):
                 answer.close()
 
-    def _end_reading(self, environ: dict[str, Any]) -> bool:
+    def _end_reading(self, connection: socket.socket, body: Any) -> bool:
         """The body is read, or never will be; returns whether the client was cut off."""
-        was_cut = self._deadlines.end(environ["gunicorn.socket"])
+        was_cut = self._deadlines.end(connection)
         if was_cut:
-            environ["wsgi.input"].failed = True
+            body.failed = True
         return was_cut
 
     def _end_turn(self, connection: socket.socket) -> None:
@@ -309,6 +318,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         """Reads a request and answers it, in one of the threads."""
         self._deadlines.begin(conn.sock, READING, self._settings.read_timeout)
         is_large = self._arrivals.has_turn(conn.sock)
+        conn.parser.mesg_class = _Request
         try:
             keep = super().handle(conn)
         finally:
@@ -324,9 +334,6 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         """Answers a request."""
         if self._service is not None and not self._service.is_ready:
             req.force_close()  # the next request may meet a process that has a model
-        should_close = req.should_close
-        # After a body that could not be read to its end, nobody knows where the next request begins.
-        req.should_close = lambda: req.body.failed or should_close()
         return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
