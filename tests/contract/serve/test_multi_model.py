@@ -250,7 +250,7 @@ def test_the_log_says_what_the_platform_calls_the_model(endpoint):
 
 
 def test_sigterm_ends_it_in_time_whatever_is_loaded(endpoint):
-    assert endpoint.load(NAMES[0]).status_code == 200
+    assert endpoint.load(NAMES[0]).status_code in (200, 409)  # or is there from a test before
     started = time.monotonic()
     assert endpoint.server.terminate() == 0
     assert time.monotonic() - started < 10
