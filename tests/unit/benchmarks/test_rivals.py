@@ -48,6 +48,19 @@ def test_validation_can_be_translated_too(corpus, tmp_path):
     assert texts.file("test", "en").read_text() == texts.file("val", "en").read_text()
 
 
+def test_texts_of_the_last_time_serve_again_and_others_are_refused(corpus, tmp_path):
+    texts = lay_out(corpus, tmp_path / "texts", "en,de", "new")
+    written = texts.file("test", "en").stat().st_mtime_ns
+    assert lay_out(corpus, tmp_path / "texts", "en,de", "new") == texts
+    assert texts.file("test", "en").stat().st_mtime_ns == written
+    other = r"/texts does not hold en,de of .*/corpus with val to be translated; remove .*, or name another .* --work"
+    with pytest.raises(SystemExit, match=other):
+        lay_out(corpus, tmp_path / "texts", "en,de", "val")
+    texts.file("train", "de").unlink()  # as when the last time was cut off
+    with pytest.raises(SystemExit, match="does not hold"):
+        lay_out(corpus, tmp_path / "texts", "en,de", "new")
+
+
 def test_a_corpus_without_a_part_is_refused(corpus, tmp_path):
     (corpus / "val.de.gz").unlink()
     with pytest.raises(SystemExit, match=r"has neither val\.de nor val\.de\.gz; give a folder with such text"):
