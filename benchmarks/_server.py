@@ -21,13 +21,6 @@ from benchmarks._assembly import put_together
 from benchmarks._synthetic import vocabularies, write_channels
 from s2s_algo.checkpoints.artifact import save_artifact
 
-# What trains the models that are served.
-CONFIGURATIONS = {
-    "tiny": {"rnn_num_hidden": "32", "num_embed_source": "32", "num_embed_target": "32"},
-    "small": {"rnn_num_hidden": "512", "num_embed_source": "256", "num_embed_target": "256"},
-    "default": {},
-}
-
 APPLICATION = "container.serve:application()"
 _ROOT = Path(__file__).parents[1]
 _TICKS = os.sysconf("SC_CLK_TCK")

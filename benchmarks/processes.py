@@ -23,8 +23,8 @@ import click
 import torch
 
 from benchmarks._assembly import put_together
+from benchmarks._configurations import SIZES
 from benchmarks._synthetic import vocabularies, write_channels
-from benchmarks.throughput import CONFIGURATIONS
 from s2s_algo.machine import available_cores
 from s2s_algo.training.assembly import Assembled
 from s2s_algo.training.trainer import update
@@ -52,7 +52,7 @@ class _Run:
 
 
 @click.command()
-@click.option("--configuration", type=click.Choice(list(CONFIGURATIONS)), default="small", show_default=True)
+@click.option("--configuration", type=click.Choice(list(SIZES)), default="small", show_default=True)
 @click.option("--processes", default=2, show_default=True, help="To compare with one process.")
 @click.option("--rounds", default=5, show_default=True, help="Runs of either; the median and the range are shown.")
 @click.option("--updates", default=20, show_default=True, help="That are timed in each run.")
@@ -61,7 +61,7 @@ class _Run:
 def main(configuration: str, processes: int, rounds: int, updates: int, batch: int, worker: bool) -> None:
     """Prints a table of throughputs."""
     if worker:
-        _work({**CONFIGURATIONS[configuration], "batch_size": str(batch)}, updates)
+        _work({**SIZES[configuration], "batch_size": str(batch)}, updates)
         return
     if processes < 2:
         raise click.BadParameter("must be 2 or more, for one is what they are compared with", param_hint="--processes")

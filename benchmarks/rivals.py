@@ -85,6 +85,8 @@ def main(
     if corpus is None:  # as `make bench` runs it
         print("nothing to measure: name the folder of a corpus, and rivals; see --help")
         return
+    if "int8" in precisions and not decode:
+        raise click.UsageError("int8 is for translating; add --decode, or choose float32 or bfloat16.")
     with ExitStack() as held:
         folder = (work or Path(held.enter_context(tempfile.TemporaryDirectory(prefix="s2s-bench-")))).absolute()
         bench = Bench(lay_out(corpus, folder / "texts", languages, test), folder, threads)

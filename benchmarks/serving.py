@@ -25,7 +25,8 @@ import click
 import numpy as np
 import torch
 
-from benchmarks._server import CONFIGURATIONS, Server, write_model
+from benchmarks._configurations import SIZES
+from benchmarks._server import Server, write_model
 from benchmarks._synthetic import SOURCE_WORDS
 from s2s_algo.decoding.translator import Translator
 
@@ -80,7 +81,7 @@ class _Load:
 
 
 @click.command()
-@click.option("--configuration", type=click.Choice(list(CONFIGURATIONS)), default="small", show_default=True)
+@click.option("--configuration", type=click.Choice(list(SIZES)), default="small", show_default=True)
 @click.option("--clients", default="1,8,32,128", show_default=True, help="Concurrent clients, with commas.")
 @click.option("--lengths", default="short,long,mixed", show_default=True, help="Of the sources, with commas.")
 @click.option("--seconds", default=15.0, show_default=True, help="Of each measurement, about.")
@@ -98,7 +99,7 @@ def main(configuration: str, clients: str, lengths: str, seconds: float, threads
     numbers = [int(number) for number in clients.split(",")]
     with tempfile.TemporaryDirectory(prefix="s2s-bench-") as name:
         base = Path(name)
-        write_model(base, CONFIGURATIONS[configuration])
+        write_model(base, SIZES[configuration])
         translator = Translator.load(base / "model")
         for kind in lengths.split(","):
             sources = _sources(*_LENGTHS[kind])

@@ -20,9 +20,10 @@ from pathlib import Path
 
 import click
 
+from benchmarks._configurations import SIZES
 from benchmarks._job_folder import lay_out
 from benchmarks._rivals.stamps import read_stamps
-from benchmarks._server import CONFIGURATIONS, Server, write_model
+from benchmarks._server import Server, write_model
 from benchmarks._synthetic import write_channels
 
 _ROOT = Path(__file__).parents[1]
@@ -42,10 +43,10 @@ def main(rounds: int) -> None:
         folder = Path(name)
         # A model of 512 units in either case.
         job = folder / "training"
-        write_channels(lay_out(job, CONFIGURATIONS["small"]), _PAIRS)
+        write_channels(lay_out(job, SIZES["small"]), _PAIRS)
         served = folder / "serving"
         served.mkdir()
-        write_model(served, CONFIGURATIONS["small"])
+        write_model(served, SIZES["small"])
         print("| from its start until | seconds | processor seconds |")
         print("|---|---|---|")
         _row("`import s2s_algo` is done", rounds, partial(_run, ["-c", "import s2s_algo"]))

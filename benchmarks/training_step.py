@@ -10,7 +10,6 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,32 +17,15 @@ import click
 import torch
 
 from benchmarks._assembly import put_together
+from benchmarks._ceiling import ceiling, operations
+from benchmarks._configurations import COMPARED
 from benchmarks._corpus import Prepared, prepared, texts
 from benchmarks._synthetic import vocabularies, write_channels
-from s2s_algo.data.batches import Batch
-from s2s_algo.model.seq2seq import Seq2Seq
+from s2s_algo.data.plans import PlannedBatch
 from s2s_algo.training.assembly import Assembled
 from s2s_algo.training.trainer import update
 
-# The sizes in which the field compares such models.
-CONFIGURATIONS = {
-    "A": {"rnn_num_hidden": "512", "num_embed_source": "256", "num_embed_target": "256", "rnn_attention_type": "mlp"},
-    "B": {"rnn_attention_type": "mlp"},
-    "C": {
-        "encoder_type": "cnn",
-        "decoder_type": "cnn",
-        "cnn_num_hidden": "512",
-        "num_embed_source": "256",
-        "num_embed_target": "256",
-        "cnn_kernel_width_encoder": "3",
-        "cnn_kernel_width_decoder": "5",
-        "num_layers_encoder": "3",
-        "num_layers_decoder": "3",
-        "cnn_activation_type": "glu",
-    },
-}
 _PAIRS = 6_400
-_SQUARE = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +40,7 @@ class Measured:
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--configuration", "names", multiple=True, type=click.Choice(list(CONFIGURATIONS)), default=["A", "B"])
+@click.option("--configuration", "names", multiple=True, type=click.Choice(list(COMPARED)), default=["A", "B"])
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 @click.option("--languages", default="en,de", show_default=True, help="Endings of the source and the target file.")
 @click.option("--rounds", default=5, show_default=True)
@@ -77,14 +59,15 @@ def main(
 ) -> None:
     """Prints throughputs in real target tokens, ``</s>`` included, no padding counted."""
     torch.set_num_threads(threads)
+    clock = time.process_time if threads == 1 else time.perf_counter
     print(f"torch {torch.__version__}, {threads} threads, {precision}, batches of 64 pairs, Adam, no dropout")
     for name in names:
         with tempfile.TemporaryDirectory(prefix="s2s-bench-") as scratch:
-            assembled = _assemble(Path(scratch), folder, languages, {**CONFIGURATIONS[name], "precision": precision})
+            assembled = _assemble(Path(scratch), folder, languages, {**COMPARED[name], "precision": precision})
             _measure(assembled, 0, updates)  # the first ones pay for memory and code that later ones find ready
             found, ceilings = [], []
             for number in range(rounds):
-                ceilings.append(ceiling(precision, time.process_time if threads == 1 else time.perf_counter))
+                ceilings.append(ceiling(getattr(torch, precision), clock))
                 found.append(_measure(assembled, number, updates))
             rates = [measured.tokens / measured.processor for measured in found]
             per_second = statistics.median(measured.tokens / measured.seconds for measured in found)
@@ -107,41 +90,20 @@ def main(
                 )
 
 
-def ceiling(precision: str, clock: Callable[[], float]) -> float:
-    """Operations per second of large square products."""
-    dtype = getattr(torch, precision)
-    left, right = torch.randn(2, _SQUARE, _SQUARE).to(dtype)
-    product = torch.ops.mkldnn._linear_pointwise if torch.backends.mkldnn.is_available() else None
-    times = []
-    for _ in range(4):
-        began = clock()
-        if product is None:
-            left @ right
-        else:
-            product(left, right, None, "none", [], "")
-        times.append(clock() - began)
-    return 2 * _SQUARE**3 / min(times)
-
-
-def operations(model: Seq2Seq, batch: Batch) -> float:
-    """Of the matrix products that the real tokens of an update need: one forward, two backward."""
-    source, target = int(batch.source_length.sum()), int(batch.target_length.sum())
-    count = 0.0
-    for name, weight in model.named_parameters():
-        if weight.dim() > 1 and "embedding" not in name and "positions" not in name:
-            of_source = name.startswith("encoder") or ".source_layer" in name
-            rows = len(batch.source) if "state_layers" in name else source if of_source else target
-            count += 6 * weight.numel() * rows
-    return count
-
-
 def _measure(assembled: Assembled, epoch: int, updates: int) -> Measured:
     job = assembled.job
     plan = [planned for planned in job.train_data.plan(epoch) if len(planned.pairs) == 64][:updates]
-    needed = sum(operations(job.model, job.train_data.collate(planned)) for planned in plan)
+    needed = sum(_operations(assembled, planned) for planned in plan)
     began, processor = time.perf_counter(), time.process_time()
     tokens = sum(update(job, assembled.state, planned).tokens for planned in plan)
     return Measured(tokens, needed, time.perf_counter() - began, time.process_time() - processor)
+
+
+def _operations(assembled: Assembled, planned: PlannedBatch) -> float:
+    """Of an update: one pass forward, and backward two products for each of its products."""
+    batch = assembled.job.train_data.collate(planned)
+    source, target = int(batch.source_length.sum()), int(batch.target_length.sum())
+    return 3 * operations(assembled.job.model, len(batch.source), source, target)
 
 
 def _assemble(scratch: Path, folder: Path | None, languages: str, hyperparameters: dict[str, str]) -> Assembled:

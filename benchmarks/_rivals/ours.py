@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks._configurations import COMPARED
 from benchmarks._rivals.program import BATCH, BEAM, LENGTH, Command, Program, own_python
 from benchmarks._rivals.texts import Texts
-from benchmarks.training_step import CONFIGURATIONS
 
 _TRAINING = {"optimizer_type": "adam", "learning_rate": "0.0003", "batch_size": str(BATCH)}
 
@@ -30,7 +30,7 @@ class Ours(Program):
         return [Command("s2s_algo.cli", ["prepare", *words])]
 
     def train(self, configuration: str, texts: Texts, data: Path, output: Path, updates: int | None) -> Command:
-        job = {**_TRAINING, **CONFIGURATIONS[configuration]}
+        job = {**_TRAINING, **COMPARED[configuration]}
         if self._precision != "int8":  # which is for translating alone
             job["precision"] = self._precision
         if updates:
@@ -45,6 +45,10 @@ class Ours(Program):
         return Command(
             "s2s_algo.cli",
             words,
-            {"BENCHMARK_LENGTH": str(LENGTH), "BENCHMARK_BATCH": str(batch)},
+            {
+                "BENCHMARK_LENGTH": str(LENGTH),
+                "BENCHMARK_BATCH": str(batch),
+                "BENCHMARK_ROWS": str(batch * BEAM),  # searched together; its command has no option for this
+            },
             texts.file("first" if batch == 1 else "test", texts.source),
         )

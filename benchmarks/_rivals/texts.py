@@ -35,24 +35,36 @@ class Texts:
 
 
 def lay_out(corpus: Path, folder: Path, languages: str, test: str) -> Texts:
-    """Copies a corpus; returns what is there already if it is.
+    """Copies a corpus, unless it is there already.
 
     Args:
         corpus: Holds ``train.*``, ``val.*`` and ``TEST.*``, packed or not.
         folder: Where to.
         languages: Endings of the source and the target files, with a comma between them.
         test: What is to be translated.
+
+    Raises:
+        SystemExit: Other texts are there, of which programs have made models and data.
     """
     source, target = languages.split(",")
     texts = Texts(folder, source, target)
-    if folder.exists():
-        return texts
     train, validation, tested = (_pairs(corpus, name, languages) for name in ("train", "val", test))
     parts = {"train": train, "val": validation[:_VALIDATION_LINES], "test": tested, "first": tested[:_FIRST_LINES]}
+    contents = {
+        file: "".join(f"{line}\n" for line in lines).encode()
+        for name, pairs in parts.items()
+        for file, lines in zip(texts.pair(name), zip(*pairs, strict=True), strict=True)
+    }
+    if folder.exists():
+        if any(not file.exists() or file.read_bytes() != content for file, content in contents.items()):
+            raise SystemExit(
+                f"{folder} does not hold {languages} of {corpus} with {test} to be translated; "
+                f"remove {folder.parent}, or name another folder with --work"
+            )
+        return texts
     folder.mkdir(parents=True)
-    for name, pairs in parts.items():
-        for file, lines in zip(texts.pair(name), zip(*pairs, strict=True), strict=True):
-            file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    for file, content in contents.items():
+        file.write_bytes(content)
     return texts
 
 

@@ -12,23 +12,18 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from s2s_algo.decoding.options import PrecisionName
 from s2s_algo.errors import ClientError
 from s2s_algo.model.attention import Attention, EncodedSource, MLPAttention
 from s2s_algo.model.convolution import Convolution
+from s2s_algo.model.products import Product, has_onednn, laid_out
 from s2s_algo.model.recurrent import CELLS, LayerState, LSTMCell, RecurrentCell
 from s2s_algo.model.seq2seq import Seq2Seq
 from s2s_algo.model.steps import Steps
 
-# Rows float32 [N, I] times weights, and the bias added: float32 [N, O].
-Product = Callable[[Tensor], Tensor]
-# Makes one of weights float32 [O, I] and a bias float32 [O].
+# Makes a product of weights float32 [O, I] and a bias float32 [O].
 MakeProduct = Callable[[Tensor, Tensor | None], Product]
-
-# Rows for which oneDNN chooses the layout; it serves other numbers about as well.
-_ROWS = 64
 
 _LARGEST_INT8 = 127
 
@@ -56,13 +51,11 @@ def fix_weights(model: Seq2Seq, precision: PrecisionName = "float32") -> None:
 
 def _choose(device: torch.device, precision: PrecisionName) -> MakeProduct | None:
     """How to make products; ``None`` if the model's own are the best there are."""
-    has_onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()
     if precision == "float32":
-        return partial(_onednn_product, dtype=torch.float32) if has_onednn else None
+        dtype = torch.float32
+        return partial(laid_out, dtype=dtype, padded=padded_rows) if has_onednn(device, dtype) else None
     if precision == "bfloat16":
-        if has_onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            return partial(_onednn_product, dtype=torch.bfloat16)
-        return _bfloat16_product
+        return partial(laid_out, dtype=torch.bfloat16, padded=padded_rows)
     if device.type != "cpu":
         raise ClientError(f"int8 is for CPUs, and the model is on {device}. Choose float32 or bfloat16.")
     if torch.backends.quantized.engine not in ("x86", "fbgemm", "onednn"):
@@ -198,21 +191,6 @@ class FixedConvolution(nn.Module):
         return self._activation(self._linear(windows.flatten(-2)))
 
 
-def _onednn_product(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype), _ROWS)
-    bias = None if bias is None else bias.detach().to(dtype)
-
-    def product(rows: Tensor) -> Tensor:
-        number = len(rows)
-        rows = rows.to(dtype)
-        if missing := padded_rows(number) - number:
-            rows = functional.pad(rows, (0, 0, 0, missing))
-        outputs: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "")
-        return outputs[:number].float()
-
-    return product
-
-
 def padded_rows(number: int) -> int:
     """How many rows oneDNN is given in place of so many.
 
@@ -225,12 +203,6 @@ def padded_rows(number: int) -> int:
     power = 1 << (number - 1).bit_length()
     step = max(8, min(power // 8, max(32, power // 16)))
     return -(-number // step) * step
-
-
-def _bfloat16_product(weight: Tensor, bias: Tensor | None) -> Product:
-    rounded = weight.bfloat16()
-    bias = None if bias is None else bias.detach().bfloat16()
-    return lambda rows: functional.linear(rows.bfloat16(), rounded, bias).float()
 
 
 def _int8_product(weight: Tensor, bias: Tensor | None) -> Product:

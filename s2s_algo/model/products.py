@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from s2s_algo.model.fast_paths import has_fast_linear
 
-# Rows float32 [N, I] times a weight: float32 [N, O].
+# Rows float32 [N, I] times a weight, and the bias added if there is one: float32 [N, O].
 Product = Callable[[Tensor], Tensor]
 
 # Rows for which oneDNN chooses the layout of a weight; it serves other numbers about as well.
@@ -36,27 +36,34 @@ def product_dtype() -> torch.dtype:
     return torch.float32
 
 
-def laid_out(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
+def laid_out(
+    weight: Tensor, bias: Tensor | None, dtype: torch.dtype, padded: Callable[[int], int] | None = None
+) -> Product:
     """A product that many steps make.
 
     Args:
         weight: [O, I], as it is now.
         bias: [O], added.
         dtype: Of the numbers that are multiplied.
+        padded: How many rows oneDNN is given in place of so many; by default no others.
     """
     weight, bias = weight.detach(), None if bias is None else bias.detach()
     if weight.dtype != torch.float32:
         return lambda rows: functional.linear(rows, weight, bias)
     weight = weight.to(dtype)
-    if not _has_onednn(weight):
+    if not _is_for_onednn(weight):
         bias = None if bias is None else bias.to(dtype)
         return lambda rows: functional.linear(rows.to(dtype), weight, bias).float()
     layout = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS)
     bias = None if bias is None else bias.to(dtype)
 
     def product(rows: Tensor) -> Tensor:
-        outputs: Tensor = torch.ops.mkldnn._linear_pointwise(rows.to(dtype), layout, bias, "none", [], "")
-        return outputs.float()
+        number, rows = len(rows), rows.to(dtype)
+        missing = padded(number) - number if padded else 0
+        if missing:
+            rows = functional.pad(rows, (0, 0, 0, missing))
+        outputs: Tensor = torch.ops.mkldnn._linear_pointwise(rows, layout, bias, "none", [], "")
+        return (outputs[:number] if missing else outputs).float()
 
     return product
 
@@ -120,7 +127,7 @@ class Weight:
 
     def _product(self, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         rows, number = rows.to(self.dtype).contiguous(), len(rows)
-        if self.dtype != torch.float32 or not _has_onednn(weight):
+        if self.dtype != torch.float32 or not _is_for_onednn(weight):
             # For numbers other than float32, torch's products are oneDNN's anyway.
             return functional.linear(rows, weight, bias).to(self._result)
         missing = -number % _MULTIPLE
@@ -159,12 +166,16 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return outputs.view(*inputs.shape[:-1], len(weight))
 
 
-def _has_onednn(weight: Tensor) -> bool:
-    # A weight with one output is a vector to oneDNN.
+def has_onednn(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies such numbers there."""
     return (
-        weight.device.type == "cpu"
-        and weight.dtype in _KNOWN
-        and len(weight) > 1
+        device.type == "cpu"
+        and dtype in _KNOWN
         and torch.backends.mkldnn.is_available()
-        and (weight.dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        and (dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
     )
+
+
+def _is_for_onednn(weight: Tensor) -> bool:
+    # A weight with one output is a vector to oneDNN.
+    return len(weight) > 1 and has_onednn(weight.device, weight.dtype)

@@ -24,7 +24,7 @@ def main() -> None:
         # It has a setting of this name, which never reaches the search.
         prediction.search = functools.partial(prediction.search, min_output_length=int(os.environ["BENCHMARK_LENGTH"]))
         stamps.watch(
-            prediction, "search", lambda _, found: (len(found[0]), sum(int((ids != 1).sum()) for ids in found[0]))
+            prediction, "search", lambda _, found: (len(found[0]), sum(int((ids != _PAD).sum()) for ids in found[0]))
         )
     run()
 

@@ -35,7 +35,7 @@ def _watch_translations(stamps: Stamps) -> None:
         return artifact
 
     def of_one_length(*arguments: Any, **named: Any) -> Any:
-        loaded = load(*arguments, **named)
+        loaded = load(*arguments, **{**named, "most_rows": int(os.environ["BENCHMARK_ROWS"])})
         loaded.options = replace(loaded.options, max_output_length=int(os.environ["BENCHMARK_LENGTH"]))
         return loaded
 

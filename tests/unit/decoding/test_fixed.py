@@ -148,7 +148,7 @@ def test_int8_is_refused_where_it_cannot_be(monkeypatch):
 
 def test_a_gpu_keeps_float32_layers_and_rounds_to_bfloat16():
     assert fixed._choose(torch.device("cuda"), "float32") is None
-    assert fixed._choose(torch.device("cuda"), "bfloat16") is fixed._bfloat16_product
+    assert fixed._choose(torch.device("cuda"), "bfloat16").keywords["dtype"] == torch.bfloat16
 
 
 @pytest.mark.parametrize("architecture", ["rnn", "cnn"])

@@ -69,6 +69,20 @@ def test_impossible_tokens_are_infinitely_surprising():
     assert surprise.tolist() == [[0.0, torch.inf]] * 2
 
 
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_row_without_probabilities_spoils_no_other(number, bad, blockwise_calls):
+    logits = logits_of(3, 4 * BLOCK * number)
+    expected, expected_words = plain_likeliest(logits.clone(), number)
+    logits[1, 5] = bad
+    surprise, words = likeliest(logits, number)
+    assert blockwise_calls
+    assert words[1, 0] == 5
+    assert surprise[1].isnan().all()
+    assert torch.equal(words[::2], expected_words[::2])
+    torch.testing.assert_close(surprise[::2], expected[::2], rtol=1e-5, atol=1e-5)
+
+
 def test_few_tokens_are_all_looked_at(blockwise_calls):
     likeliest(logits_of(2, 4 * BLOCK - 1), 1)
     likeliest(logits_of(2, 40 * BLOCK), 11)

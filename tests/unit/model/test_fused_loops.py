@@ -1,14 +1,32 @@
 """The loops of recurrent layers as one operation each, against their plain twins: values and all gradients."""
 
+import random
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2s_algo.model import decoder_recurrent, encoder_recurrent, products
+from s2s_algo.model import (
+    decoder_convolutional,
+    decoder_recurrent,
+    encoder_convolutional,
+    encoder_recurrent,
+    products,
+)
 from s2s_algo.model.shapes import length_mask
 from s2s_algo.model.steps import Steps
-from tests.unit.small_model import ATTENTIONS, CELLS, configs_of, padded, parallel, seeds, small_config, small_model
+from tests.unit.small_model import (
+    ARCHITECTURES,
+    ATTENTIONS,
+    CELLS,
+    configs_of,
+    padded,
+    parallel,
+    seeds,
+    small_config,
+    small_model,
+)
 
 SOURCE = padded([[5, 6, 7], [8, 9], [4]])
 TARGET = padded([[2, 4], [2, 6, 7, 8], [2]])
@@ -17,6 +35,8 @@ TARGET = padded([[2, 4], [2, 6, 7, 8], [2]])
 def choose(monkeypatch, fused):
     for module in (decoder_recurrent, encoder_recurrent):
         monkeypatch.setattr(module, "has_fused_loops", lambda device: fused)
+    for module in (decoder_convolutional, encoder_convolutional):
+        monkeypatch.setattr(module, "has_fused_windows", lambda device: fused)
 
 
 def passes(config, seed, pairs=(SOURCE, TARGET), dtype=torch.float32):
@@ -70,12 +90,36 @@ def test_values_and_gradients_are_those_of_the_plain_loops(config, dropout, pair
     assert difference(together(fast_gradients), together(plain_gradients)) < 1e-5
 
 
+def large_batch(lengths, targets):
+    """A source and a target of each length."""
+    words = random.Random(0)
+    return tuple(padded([words.choices(range(4, 11), k=length) for length in sizes]) for sizes in (lengths, targets))
+
+
+LARGE = {
+    "of all lengths": large_batch([1 + n % 14 for n in range(150)], [1 + n * n % 20 for n in range(150)]),
+    "of one token each": large_batch([1] * 150, [1] * 150),
+    "of one length": large_batch([6] * 130, [5] * 130),
+    "of one long pair and short ones": large_batch([1] * 140 + [14], [20] + [1] * 140),
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("pairs", LARGE.values(), ids=LARGE)
+def test_large_batches_are_read_as_by_the_plain_twins(monkeypatch, pairs, architecture):
+    """Beyond 128 sentences the rows of a step are rounded to more than 4; and most padding is no row at all."""
+    config = small_config(encoder=architecture, decoder=architecture, encoder_layers=2, decoder_layers=2)
+    found = passes(config, 1, pairs, torch.float64)
+    choose(monkeypatch, False)
+    torch.testing.assert_close(found, passes(config, 1, pairs, torch.float64))
+
+
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_without_onednn_the_same_comes_out(monkeypatch, cell, attention):
     config = small_config(cell=cell, attention=attention, decoder_layers=2, encoder_layers=2)
     expected, expected_gradients = passes(config, 1)
-    monkeypatch.setattr(products, "_has_onednn", lambda weight: False)
+    monkeypatch.setattr(products, "has_onednn", lambda device, dtype: False)
     answers, gradients = passes(config, 1)
     torch.testing.assert_close(answers, expected)
     torch.testing.assert_close(gradients, expected_gradients)
@@ -91,13 +135,15 @@ def test_double_precision_stays_double(monkeypatch, cell):
     torch.testing.assert_close(gradients, expected_gradients)
 
 
-def test_bfloat16_is_near_float32():
-    config = small_config(decoder_layers=2, encoder_layers=2)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_bfloat16_is_near_float32(architecture):
+    config = small_config(encoder=architecture, decoder=architecture, decoder_layers=2, encoder_layers=2)
     expected, expected_gradients = passes(config, 3)
     with torch.autocast("cpu", torch.bfloat16):
         answers, gradients = passes(config, 3)
-    assert answers.dtype == torch.float32
-    assert 1e-5 < difference(answers, expected) < 0.03
+    # Loops keep everything as the weights are; convolutions leave it to autocast.
+    assert answers.dtype == (torch.float32 if architecture == "rnn" else torch.bfloat16)
+    assert 1e-5 < difference(answers.float(), expected) < 0.03
     for name, gradient in gradients.items():
         assert difference(gradient, expected_gradients[name]) < 0.1, name
 

@@ -5,12 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2s_algo.model import decoder_convolutional, encoder_convolutional
 from s2s_algo.model.convolution import cut_windows
 from s2s_algo.model.fused_windows import windows
 from s2s_algo.model.shapes import length_mask
 from s2s_algo.model.steps import Tokens
-from tests.unit.model.test_fused_loops import difference, passes, together
+from tests.unit.model.test_fused_loops import choose, difference, passes, together
 from tests.unit.small_model import configs_of, padded, parallel, seeds, small_config, small_model
 
 lengths = st.lists(st.integers(1, 9), min_size=1, max_size=5)
@@ -46,11 +45,6 @@ def test_windows_of_tokens_and_their_gradients_are_those_of_padded_sentences(len
     torch.testing.assert_close(found[mask], expected[mask])
     of_found, of_expected = (torch.autograd.grad(value, batch, upstream)[0] for value in (found, expected))
     torch.testing.assert_close(of_found, of_expected)
-
-
-def choose(monkeypatch, fused):
-    for module in (decoder_convolutional, encoder_convolutional):
-        monkeypatch.setattr(module, "has_fused_windows", lambda device: fused)
 
 
 @settings(max_examples=60, deadline=None)
